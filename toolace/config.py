@@ -1,0 +1,354 @@
+"""Every setting of a run: pydantic, with bounds, unknown keys refused. Imports nothing heavy.
+
+Layers, later ones win: defaults here < YAML file < `--set a.b=c`. The doc of a setting is the string below it.
+Defaults marked (ours) are this project's choice where the papers are silent; see docs/method.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from toolace.errors import ConfigError
+
+CallFormat = Literal["pythonic", "hermes", "llama3_json"]
+
+
+class Section(BaseModel):
+    """A group of settings: immutable, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelConfig(Section):
+    """The base model and how to talk to it."""
+
+    path: str = "builtin:tiny_base"
+    """A Hugging Face directory, a hub name, or `builtin:tiny_base` (the checkpoint shipped in the package)."""
+    format: CallFormat = "pythonic"
+    """How the model writes tool calls."""
+    template: str | None = None
+    """A project chat template by name or a path to a jinja file; unset: the model's own."""
+    dtype: Literal["float32", "bfloat16", "auto"] = "auto"
+    """Precision of inference; `auto`: bfloat16 on GPU, float32 on CPU."""
+    max_model_len: int = Field(2048, ge=64)
+    """Context length in tokens."""
+
+
+class SyntheticSource(Section):
+    """Generated samples: needs no download; tools are disjoint between the splits."""
+
+    type: Literal["synthetic"] = "synthetic"
+    rows: int = Field(2000, ge=1)
+    seed: int = Field(1, ge=0)
+    profile: str = "demo"
+    """The mix of kinds and phrasings."""
+    wrong_share: float = Field(0.0, ge=0, le=1)
+    """Share of references that are made wrong on purpose, to study noise."""
+
+
+class FileSource(Section):
+    """Samples from files in one of the formats that `toolace.data` reads."""
+
+    type: Literal["files"] = "files"
+    path: str
+    """A path, glob, `s3://`, `gs://` or `hf://` location."""
+    format: Literal["auto", "toolace", "openai", "xlam", "glaive", "toolrl", "seal_tools", "api_bank", "samples"] = (
+        "auto"
+    )
+    limit: int | None = Field(None, ge=1)
+    """Use only the first rows."""
+    targets: Literal["calls", "all"] = "all"
+    """Which assistant turns become samples: those with calls, or every one."""
+
+
+Source = Annotated[SyntheticSource | FileSource, Field(discriminator="type")]
+
+
+class DataConfig(Section):
+    """Where samples come from. Unset dev and test are split off the training source by tool group."""
+
+    train: Source = SyntheticSource()
+    dev: Source | None = None
+    test: Source | None = None
+    dev_share: float = Field(0.1, ge=0, lt=0.5)
+    test_share: float = Field(0.1, ge=0, lt=0.5)
+    max_bad_share: float = Field(0.5, ge=0, le=1)
+    """Refuse a source when more than this share of its rows is quarantined."""
+
+
+class EngineConfig(Section):
+    """The inference engine."""
+
+    kind: Literal["vllm", "hf", "scripted"] = "vllm"
+    tensor_parallel: int = Field(1, ge=1)
+    max_num_seqs: int = Field(256, ge=1)
+    """Sequences that one engine decodes at the same time."""
+    kv_cache_gib: float = Field(1.0, gt=0)
+    """KV cache of a CPU engine, GiB."""
+    gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
+    enforce_eager: bool | None = None
+    """Skip graph capture and compilation; unset: true on CPU, false on GPU."""
+    prefix_caching: bool = True
+    canary: bool = True
+    """Prove at start that the weights loaded are the ones asked for."""
+
+
+class RolloutConfig(Section):
+    """How programs run over a dataset on Ray Data."""
+
+    min_actors: int = Field(1, ge=1)
+    max_actors: int = Field(1, ge=1)
+    """The actor pool grows from min to max while there is work waiting."""
+    cpus_per_actor: float = Field(1, ge=0)
+    gpus_per_actor: float = Field(0, ge=0)
+    threads_per_actor: int | None = Field(None, ge=1)
+    """OMP threads of a CPU engine; unset: all cores of the machine divided by max_actors."""
+    rows_in_flight: int = Field(512, ge=1)
+    """Rows that one actor has open at the same time."""
+    shard_rows: int = Field(256, ge=1)
+    """Rows of a shard: the unit of publishing and of resuming."""
+    max_error_share: float = Field(0.01, ge=0, le=1)
+    """Fail the stage when more than this share of rows ended in an error."""
+    no_progress_s: float = Field(600, gt=0)
+    """Fail the stage when no shard has finished for this long, seconds."""
+
+    @model_validator(mode="after")
+    def validate_actors(self) -> RolloutConfig:
+        if self.max_actors < self.min_actors:
+            raise ValueError(f"rollout.max_actors ({self.max_actors}) is below rollout.min_actors ({self.min_actors})")
+        return self
+
+
+class ProbeConfig(Section):
+    """Model-aware probing: k answers a sample, judged against the reference (pass@k)."""
+
+    k: int = Field(8, ge=1)
+    """Draws a sample (ours)."""
+    mode: Literal["exact", "full"] = "exact"
+    """`full`: all k draws; `exact`: stop as soon as the remaining draws cannot change the label."""
+    temperature: float = Field(1.0, gt=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_tokens: int = Field(256, ge=1)
+    draft_draws: int = Field(2, ge=0)
+    """Refinement drafts come from the first draws, in both modes."""
+
+    @model_validator(mode="after")
+    def validate_drafts(self) -> ProbeConfig:
+        if self.draft_draws > self.k:
+            raise ValueError(f"probe.draft_draws ({self.draft_draws}) is above probe.k ({self.k})")
+        return self
+
+
+class SelectConfig(Section):
+    """Which samples suit the model's present ability."""
+
+    rule: Literal["solved", "band"] = "solved"
+    """`solved`: at least one of k draws matches; `band`: low < pass rate < high or equal, see low and high."""
+    low: float = Field(0.0, ge=0, le=1)
+    high: float = Field(1.0, ge=0, le=1)
+    """`band` keeps low < c/k < high: (0, 1) drops never- and always-solved samples."""
+
+
+class CorpusConfig(Section):
+    """The training corpus of a round: direct rows and the self-refinement corpus (ours where not said)."""
+
+    refinement: bool = True
+    """Add refinement rows at all."""
+    keep_pairs: bool = True
+    """Add pairs whose draft is already right: they teach the model to leave a good call alone (paper)."""
+    max_keep: int = Field(1, ge=0)
+    """Keep pairs a sample at the most."""
+    max_fix: int = Field(1, ge=0)
+    """Fix pairs a sample at the most."""
+    min_fix_share: float = Field(0.0, ge=0, le=1)
+    """Floor of the share of fix pairs among refinement rows, reached by dropping keep pairs."""
+    fix_from_unsolved: bool = False
+    """Also make fix pairs of samples that were not selected (their reference is the target)."""
+
+
+class LoraConfig(Section):
+    """Low-rank adapters (defaults: the ToolACE-8B settings of the papers' group)."""
+
+    rank: int = Field(16, ge=1)
+    alpha: float = Field(32, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    targets: str | list[str] = "all-linear"
+
+
+class TrainConfig(Section):
+    """Supervised fine-tuning with DeepSpeed in Ray Train."""
+
+    method: Literal["lora", "full"] = "lora"
+    lora: LoraConfig = LoraConfig()
+    epochs: float = Field(3.0, gt=0)
+    target_tokens: int | None = Field(None, ge=1)
+    """Stop after this many target tokens instead of after `epochs`."""
+    lr: float = Field(1e-4, gt=0)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup_ratio: float = Field(0.1, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0)
+    grad_clip: float = Field(1.0, gt=0)
+    global_batch: int = Field(48, ge=1)
+    """Rows an optimizer step, over all workers."""
+    token_budget: int = Field(8192, ge=64)
+    """Tokens, padding included, of one micro-batch on one worker; a longer row goes alone."""
+    max_length: int = Field(2048, ge=16)
+    """Longer rows are left out and counted."""
+    precision: Literal["bf16", "fp32"] = "bf16"
+    zero_stage: Literal[0, 1, 2, 3] = 2
+    gradient_checkpointing: bool = False
+    workers: int = Field(1, ge=1)
+    cpus_per_worker: float = Field(1, gt=0)
+    gpus_per_worker: float = Field(0, ge=0)
+    threads_per_worker: int | None = Field(None, ge=1)
+    """CPU threads of one worker; unset: all cores divided by workers."""
+    checkpoint_steps: int = Field(200, ge=1)
+    """Optimizer steps between checkpoints."""
+    keep_checkpoints: int = Field(1, ge=1)
+    max_failures: int = Field(3, ge=-1)
+    """Worker-group restarts before the stage fails; -1: no limit."""
+
+
+class RefineConfig(Section):
+    """Adaptive self-refinement at inference."""
+
+    max_rounds: int = Field(5, ge=0)
+    """Refinement rounds at the most (ours)."""
+    accept_margin: float = Field(0.0, ge=0)
+    """Take a changed answer only when the refine pass prefers it to the draft by more than this summed
+    log-probability, nats. 0 is the paper's rule: always take it."""
+    max_tokens: int = Field(256, ge=1)
+
+
+class EvaluateConfig(Section):
+    """Evaluation on the dev and test splits."""
+
+    splits: list[Literal["dev", "test"]] = ["dev", "test"]
+    fixed_rounds: list[int] = [1, 2, 3]
+    """Also score a fixed number of refinement rounds."""
+
+
+class RoundsConfig(Section):
+    """The rounds of ToolACE-R."""
+
+    max_rounds: int = Field(3, ge=1)
+    start: Literal["base", "previous"] = "base"
+    """What each round's training starts from (ours: the base)."""
+    bootstrap_rows: int = Field(0, ge=0)
+    """Plain SFT on this many random rows before the first probe, for a base that does not yet emit the format."""
+    stop_when_selection_stalls: bool = True
+    """Stop when the selected set no longer grows (paper)."""
+    plateau: float | None = None
+    """For `band`: stop when dev accuracy gained less than this over the last round."""
+    plain_sft: bool = True
+    """Also train the baseline: plain SFT on the whole pool with the last round's number of target tokens."""
+
+
+class ClusterConfig(Section):
+    """The Ray cluster that the driver talks to."""
+
+    address: str | None = None
+    """`auto` or host:port joins a cluster; unset starts a local one (inside a submitted job Ray's own address wins)."""
+    num_cpus: int | None = Field(None, ge=1)
+    """Logical CPUs of a local cluster; at least four are declared, so that stages cannot block each other."""
+    object_store_mb: int = Field(200, ge=80)
+    """Object store of a local cluster, MiB."""
+
+
+class Config(Section):
+    """All settings of a run."""
+
+    name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    root: str = "runs"
+    """Where run directories live: a local or mounted path, `s3://...` or `gs://...`."""
+    seed: int = Field(0, ge=0)
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    cluster: ClusterConfig = ClusterConfig()
+    engine: EngineConfig = EngineConfig()
+    rollout: RolloutConfig = RolloutConfig()
+    probe: ProbeConfig = ProbeConfig()
+    select: SelectConfig = SelectConfig()
+    corpus: CorpusConfig = CorpusConfig()
+    train: TrainConfig = TrainConfig()
+    refine: RefineConfig = RefineConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    rounds: RoundsConfig = RoundsConfig()
+
+    @model_validator(mode="after")
+    def validate_band(self) -> Config:
+        if self.select.rule == "band" and self.select.low >= self.select.high:
+            raise ValueError(f"select.low ({self.select.low}) must be below select.high ({self.select.high})")
+        return self
+
+    @property
+    def run_dir(self) -> str:
+        """The run directory: root/name."""
+        return f"{self.root.rstrip('/')}/{self.name}"
+
+
+def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file and apply `a.b=c` overrides (values are YAML).
+
+    Raises `ConfigError` naming the key, the value and what is allowed.
+    """
+    data: dict[str, Any] = {}
+    if path is not None:
+        try:
+            loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ConfigError(
+                f"config file not found: {path}. Give the path of a YAML file, such as configs/demo.yaml"
+            ) from None
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(f"config file {path} cannot be read as YAML: {error}") from None
+        if loaded is not None and not isinstance(loaded, dict):
+            raise ConfigError(f"config file {path} holds a {type(loaded).__name__}, not a mapping of settings")
+        data = loaded or {}
+    for override in overrides:
+        _apply(data, override)
+    return validate_config(data, str(path) if path is not None else "the command line")
+
+
+def validate_config(data: dict[str, Any], origin: str) -> Config:
+    """Build a `Config` from plain data; `origin` names where it came from in the error message."""
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        lines = []
+        for item in error.errors():
+            where = ".".join(str(part) for part in item["loc"]) or "settings"
+            given = "" if isinstance(item["input"], dict) else f" (given: {item['input']!r})"
+            lines.append(f"  {where}: {item['msg']}{given}")
+        raise ConfigError(
+            f"bad settings in {origin}:\n" + "\n".join(lines) + "\nSee `toolace config` for all."
+        ) from None
+
+
+def dump_config(config: Config) -> str:
+    """The resolved settings as YAML; loads back to the same `Config`."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    """Set one `a.b=c` in nested data."""
+    key, sep, text = override.partition("=")
+    if not sep or not key.strip():
+        raise ConfigError(f"--set {override!r}: write it as section.key=value, such as probe.k=4")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override!r}: the value is not YAML: {error}") from None
+    node = data
+    *parents, last = key.strip().split(".")
+    for parent in parents:
+        child = node.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"--set {override!r}: {parent} is {child!r}, not a section")
+        node = child
+    node[last] = value
