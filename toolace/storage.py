@@ -1,0 +1,254 @@
+"""Run directories on any filesystem: local or mounted paths, `s3://`, `gs://`. Nothing partial is ever published.
+
+A file becomes visible whole or not at all: locally it is written under a temporary name, flushed and renamed; object
+stores replace an object in one step. A stage is published by writing its `done.json` last (see `Stage`).
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolace.calls.schema import canonical_json
+from toolace.errors import StorageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.fs as pafs
+
+DONE = "done.json"
+
+
+class Store:
+    """A directory somewhere. Paths given to the methods are relative to it, with forward slashes.
+
+    Picklable: workers on other nodes open the same place. Raises `StorageError` with the place and the cause.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri.rstrip("/") if "://" in uri else os.path.abspath(uri)
+        self._opened: tuple[pafs.FileSystem, str] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"uri": self.uri, "_opened": None}
+
+    def __repr__(self) -> str:
+        return f"Store({self.uri!r})"
+
+    @property
+    def local(self) -> Path | None:
+        """The directory as a path where it is on this machine (or mounted), else None."""
+        return None if "://" in self.uri else Path(self.uri)
+
+    def sub(self, path: str) -> Store:
+        """A directory below this one."""
+        return Store(self.at(path))
+
+    def at(self, path: str) -> str:
+        """The full URI of a path below this directory."""
+        return f"{self.uri}/{path}"
+
+    def _open(self) -> tuple[pafs.FileSystem, str]:
+        if self._opened is None:
+            import pyarrow.fs as pafs
+
+            try:
+                if self.local is not None:
+                    self._opened = (pafs.LocalFileSystem(), self.uri)
+                else:
+                    self._opened = pafs.FileSystem.from_uri(self.uri)
+            except Exception as error:  # pyarrow raises several unrelated types here
+                raise StorageError(
+                    f"cannot open storage {self.uri}: {error}. Use a path, s3://bucket/... or gs://..."
+                ) from None
+        return self._opened
+
+    def _path(self, path: str) -> tuple[pafs.FileSystem, str]:
+        fs, base = self._open()
+        return fs, f"{base}/{path}" if path else base
+
+    def exists(self, path: str = "") -> bool:
+        """Whether a file or directory is there."""
+        import pyarrow.fs as pafs
+
+        fs, full = self._path(path)
+        try:
+            return bool(fs.get_file_info(full).type != pafs.FileType.NotFound)
+        except OSError as error:
+            raise self._failed("look at", path, error) from None
+
+    def read(self, path: str) -> bytes:
+        """The bytes of a file."""
+        fs, full = self._path(path)
+        try:
+            with fs.open_input_file(full) as stream:
+                return bytes(stream.read())
+        except FileNotFoundError:
+            raise StorageError(f"no such file: {self.at(path)}") from None
+        except OSError as error:
+            raise self._failed("read", path, error) from None
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a file so that it is there whole or not at all."""
+        fs, full = self._path(path)
+        try:
+            if self.local is not None:
+                target = Path(full)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+                try:
+                    with temporary.open("wb") as stream:
+                        stream.write(data)
+                        stream.flush()
+                        os.fsync(stream.fileno())
+                    temporary.replace(target)
+                finally:
+                    temporary.unlink(missing_ok=True)
+            else:
+                with fs.open_output_stream(full) as stream:
+                    stream.write(data)
+        except OSError as error:
+            raise self._failed("write", path, error) from None
+
+    def list(self, path: str = "") -> list[str]:
+        """Names of the files directly below a directory, sorted; temporary files are left out. Empty if absent."""
+        import pyarrow.fs as pafs
+
+        fs, full = self._path(path)
+        try:
+            infos = fs.get_file_info(pafs.FileSelector(full, allow_not_found=True))
+        except OSError as error:
+            raise self._failed("list", path, error) from None
+        return sorted(i.base_name for i in infos if i.type == pafs.FileType.File and not i.base_name.endswith(".tmp"))
+
+    def delete(self, path: str) -> None:
+        """Delete a file or a directory with all below it; nothing happens where there is none."""
+        import pyarrow.fs as pafs
+
+        fs, full = self._path(path)
+        try:
+            kind = fs.get_file_info(full).type
+            if kind == pafs.FileType.Directory:
+                fs.delete_dir(full)
+            elif kind == pafs.FileType.File:
+                fs.delete_file(full)
+        except OSError as error:
+            raise self._failed("delete", path, error) from None
+
+    def create_new(self, path: str, data: bytes) -> bool:
+        """Create a file only if it is not there; False if it is. Atomic on local and mounted filesystems."""
+        fs, full = self._path(path)
+        try:
+            if self.local is not None:
+                Path(full).parent.mkdir(parents=True, exist_ok=True)
+                with open(full, "xb") as stream:
+                    stream.write(data)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                return True
+            if self.exists(path):
+                return False
+            with fs.open_output_stream(full) as stream:
+                stream.write(data)
+            return True
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise self._failed("create", path, error) from None
+
+    def read_json(self, path: str) -> Any:
+        """A JSON file."""
+        data = self.read(path)
+        try:
+            return json.loads(data)
+        except ValueError as error:
+            raise StorageError(
+                f"{self.at(path)} is damaged ({error}). Delete it, and the stage that wrote it runs again"
+            ) from None
+
+    def write_json(self, path: str, value: Any) -> None:
+        """A JSON file, indented, published whole."""
+        self.write(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+    def read_table(self, path: str) -> pa.Table:
+        """A parquet file."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            return pq.read_table(pa.BufferReader(self.read(path)))
+        except pa.ArrowException as error:
+            raise StorageError(
+                f"{self.at(path)} is not a readable parquet file ({error}). Delete it, and the same command makes it again"
+            ) from None
+
+    def write_table(self, path: str, table: pa.Table) -> None:
+        """A parquet file (zstd), published whole."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        self.write(path, sink.getvalue().to_pybytes())
+
+    def _failed(self, doing: str, path: str, error: OSError) -> StorageError:
+        hint = "free some space, then run the same command again" if error.errno == errno.ENOSPC else "check the place"
+        return StorageError(f"cannot {doing} {self.at(path)}: {error}. To go on, {hint}")
+
+
+def digest(value: Any) -> str:
+    """Short hash of a JSON value: equal values, equal hash (16 hex digits)."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
+
+
+class Stage:
+    """One stage's place in a run: files, then `done.json` with counts and the hash of what it was made from.
+
+    `made_from` is everything that the stage's output depends on: its settings and the `key`s of the stages it reads.
+    A stage that was begun or done with other inputs is refused with the difference shown.
+    """
+
+    def __init__(self, run: Store, name: str, made_from: Mapping[str, Any]) -> None:
+        self.name = name
+        self.store = run.sub(name)
+        self.made_from: dict[str, Any] = json.loads(json.dumps(made_from))
+        self.key = digest({"stage": name, **self.made_from})
+
+    def done(self) -> dict[str, Any] | None:
+        """The counts of the finished stage, or None when there is work to do. Remembers what the stage is made from."""
+        for marker in (DONE, "begun.json"):
+            if self.store.exists(marker):
+                found = self.store.read_json(marker)
+                if found.get("key") != self.key:
+                    changes = "\n".join(f"  {line}" for line in difference(found.get("made_from", {}), self.made_from))
+                    raise StorageError(
+                        f"stage {self.name} in {self.store.uri} was made from other settings or inputs:\n{changes}\n"
+                        "Use another run name, restore the settings, or delete that directory to make it anew"
+                    )
+                if marker == DONE:
+                    counts: dict[str, Any] = found["counts"]
+                    return counts
+                return None
+        self.store.write_json("begun.json", {"key": self.key, "made_from": self.made_from})
+        return None
+
+    def publish(self, counts: Mapping[str, Any]) -> dict[str, Any]:
+        """Mark the stage as done. All its files must be written by now."""
+        self.store.write_json(DONE, {"key": self.key, "counts": dict(counts), "made_from": self.made_from})
+        return dict(counts)
+
+
+def difference(old: Any, new: Any, path: str = "") -> list[str]:
+    """Lines `a.b: old -> new` for all that differs between two JSON values."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        lines = []
+        for key in sorted(old.keys() | new.keys()):
+            lines += difference(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+        return lines
+    return [] if old == new else [f"{path}: {old!r} -> {new!r}"]
