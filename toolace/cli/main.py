@@ -1,0 +1,44 @@
+"""The `toolace` command: a thin command for each stage and tool. Heavy imports happen inside the commands."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from toolace import __version__
+from toolace.cli import data, doctor, refine, run, stages
+from toolace.errors import ToolaceError
+
+app = typer.Typer(
+    name="toolace",
+    help="Train tool-calling models by rounds of model-aware selection, and refine their calls adaptively.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(data.app, name="data")
+app.command("run")(run.run)
+app.command("report")(run.report)
+app.command("config")(run.config)
+app.command("probe")(stages.probe)
+app.command("select")(stages.select)
+app.command("train")(stages.train)
+app.command("evaluate")(stages.evaluate)
+app.command("refine")(refine.refine)
+app.command("doctor")(doctor.doctor)
+
+
+@app.command("version")
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+def main() -> None:
+    """Entry point: errors raised on purpose end as one message on stderr and exit code 1."""
+    try:
+        app()
+    except ToolaceError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)

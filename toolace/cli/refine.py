@@ -1,0 +1,59 @@
+"""`toolace refine`: one query, its rounds shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from toolace.calls import Chat, Message, Tool
+from toolace.cli.options import ConfigOption, JsonOption, SetOption
+from toolace.config import load_config
+from toolace.errors import DataError
+
+
+def read_tools(path: Path) -> tuple[Tool, ...]:
+    """Tools from a JSON file: a list of OpenAI tools (`{"type": "function", ...}`) or of bare functions."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"no such file: {path}. --tools takes a JSON file with a list of functions") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is not JSON: {error}") from None
+    if isinstance(data, dict):
+        data = [data]
+    tools = []
+    for number, item in enumerate(data if isinstance(data, list) else [data]):
+        function: Any = item.get("function", item) if isinstance(item, dict) else None
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            raise DataError(f"{path}: entry {number} is not a function with a name: {str(item)[:80]}")
+        known = {key: function[key] for key in ("name", "description", "parameters") if function.get(key) is not None}
+        tools.append(Tool.model_validate(known))
+    return tuple(tools)
+
+
+def refine(
+    query: Annotated[str, typer.Argument(help="What the user asks")],
+    tools: Annotated[Path, typer.Option("--tools", help="JSON file with the functions that may be called")],
+    model: Annotated[
+        str | None, typer.Option("--model", help="Model directory; unset: model.path of the config")
+    ] = None,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Answer a query with tools, refine the answer, and print every round."""
+    overrides = [*(set_ or []), *([f"model.path={model}"] if model else [])]
+    settings = load_config(config, overrides)
+    chat = Chat(tools=read_tools(tools), messages=(Message(role="user", content=query),))
+    from toolace.rollouts.single import refine_once
+
+    refined = refine_once(chat, settings)
+    if json_:
+        typer.echo(json.dumps(refined, ensure_ascii=False))
+        return
+    for number, answer in enumerate(refined["answers"]):
+        typer.echo(f"{'draft' if number == 0 else f'round {number}':>8}  {answer['text']}")
+    typer.echo(f"{'answer':>8}  {refined['text']}   (stopped: {refined['stopped']})")

@@ -1,0 +1,59 @@
+"""`toolace run`, `toolace report`, `toolace config`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toolace.cli.options import ConfigOption, JsonOption, SetOption
+from toolace.config import dump_config, load_config
+
+
+def run(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan: rows, stages, memory; do nothing")
+    ] = False,
+) -> None:
+    """Run rounds of model-aware training; the same command again continues where it stopped."""
+    settings = load_config(config, set_ or [])
+    if dry_run:
+        from toolace.rounds.plan import describe_plan
+
+        typer.echo(describe_plan(settings))
+        return
+    from toolace.rounds.driver import run_rounds
+
+    run_rounds(settings)
+
+
+def report(
+    run: Annotated[str, typer.Argument(help="Run directory, such as runs/demo")],
+    json_: JsonOption = False,
+    open_: Annotated[bool, typer.Option("--open", help="Open it in the browser")] = False,
+) -> None:
+    """Write the report of a run anew and print where it is."""
+    from toolace.report import write_report
+    from toolace.rounds.summary import read_summary
+    from toolace.storage import Store
+
+    store = Store(run)
+    if json_:
+        typer.echo(json.dumps(read_summary(store)))
+        return
+    path = write_report(store)
+    typer.echo(path)
+    if open_:
+        import webbrowser
+
+        webbrowser.open(Path(path).resolve().as_uri() if "://" not in path else path)
+
+
+def config(config: ConfigOption = None, set_: SetOption = None, json_: JsonOption = False) -> None:
+    """Print all settings as they resolve (defaults, file, --set)."""
+    settings = load_config(config, set_ or [])
+    typer.echo(settings.model_dump_json() if json_ else dump_config(settings), nl=json_)
