@@ -1,0 +1,63 @@
+"""`toolace data`: look at data, convert it, make synthetic samples."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Annotated
+
+import typer
+
+from toolace.cli.options import JsonOption
+
+app = typer.Typer(help="Look at data files, convert them, make synthetic samples.", no_args_is_help=True)
+
+FormatOption = Annotated[str, typer.Option("--format", help="Source format; auto: found out from the first rows")]
+
+
+@app.command()
+def check(
+    file: Annotated[str, typer.Argument(help="A path, glob, s3://, gs:// or hf:// location")],
+    format_: FormatOption = "auto",
+    model: Annotated[str | None, typer.Option("--model", help="Count tokens with this model's tokenizer")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Count rows, samples and what was quarantined, by reason; token lengths; duplicate queries."""
+    from toolace.data import check_file
+
+    count_tokens = None
+    if model is not None:
+        from toolace.engines.models import resolve_model
+        from toolace.rendering import Renderer
+
+        renderer = Renderer.from_pretrained(resolve_model(model), format="pythonic")
+        count_tokens = lambda chat: len(renderer.prompt(chat))  # noqa: E731
+    report = check_file(file, format=format_, count_tokens=count_tokens)
+    found = dataclasses.asdict(report)
+    if json_:
+        typer.echo(json.dumps(found, ensure_ascii=False))
+        return
+    for key, value in found.items():
+        if isinstance(value, dict):
+            typer.echo(f"{key}:")
+            for name, count in value.items():
+                typer.echo(f"  {name:<28} {count}")
+        else:
+            typer.echo(f"{key:<18} {value}")
+
+
+@app.command()
+def generate(
+    out: Annotated[str, typer.Argument(help="Directory for the samples")],
+    rows: Annotated[int, typer.Option(min=1, help="How many samples")] = 1000,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    profile: Annotated[str, typer.Option(help="Mix of kinds and phrasings")] = "demo",
+    split: Annotated[str, typer.Option(help="train, dev or test: each has tools of its own")] = "train",
+) -> None:
+    """Write synthetic samples as parquet shards."""
+    from toolace.data.shards import write_shards
+    from toolace.data.synthetic import generate as make
+    from toolace.storage import Store
+
+    counts = write_shards(make(rows, seed, profile=profile, split=split), Store(out), shard_rows=256)
+    typer.echo(json.dumps(counts))

