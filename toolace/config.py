@@ -229,8 +229,10 @@ class EvaluateConfig(Section):
     """Evaluation on the dev and test splits."""
 
     splits: list[Literal["dev", "test"]] = ["dev", "test"]
-    fixed_rounds: list[int] = [1, 2, 3]
-    """Also score a fixed number of refinement rounds."""
+    fixed_rounds: list[Annotated[int, Field(ge=1)]] = [1, 2, 3]
+    """Also score these fixed numbers of refinement rounds."""
+    margins: list[Annotated[float, Field(gt=0)]] = [1.0]
+    """Also score adaptive refinement with these accept margins in place of refine.accept_margin, nats."""
 
 
 class RoundsConfig(Section):
