@@ -32,7 +32,10 @@ class Store:
     """
 
     def __init__(self, uri: str) -> None:
-        self.uri = uri.rstrip("/") if "://" in uri else os.path.abspath(uri)
+        scheme, separator, place = uri.partition("://")
+        if separator and not place.strip("/"):
+            raise StorageError(f"storage {uri!r} names no bucket or directory. Use a path, s3://bucket/... or gs://...")
+        self.uri = f"{scheme}://{place.rstrip('/')}" if separator else os.path.abspath(uri)
         self._opened: tuple[pafs.FileSystem, str] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
