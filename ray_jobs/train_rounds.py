@@ -1,0 +1,18 @@
+"""Rounds of model-aware training (ToolACE-R), from rows to a report.
+
+    python ray_jobs/train_rounds.py --config configs/demo.yaml
+    ray job submit --working-dir . -- python ray_jobs/train_rounds.py --config configs/demo.yaml
+
+Run it again to continue a run that was stopped.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from toolace.cli.main import main
+
+if __name__ == "__main__":
+    sys.argv.insert(1, "run")
+    main()
