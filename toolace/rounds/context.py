@@ -1,0 +1,73 @@
+"""What the stages of one run share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from toolace.config import Config
+from toolace.rounds.events import EventLog
+from toolace.rounds.progress import Progress
+from toolace.storage import Stage, Store, digest
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A model of the run: its name in reports, where it is, and a key that changes with its weights."""
+
+    name: str
+    path: str
+    key: str
+
+
+@dataclass
+class Run:
+    """One run: settings, place, event log, progress, and the counts of every stage met so far."""
+
+    config: Config
+    store: Store
+    events: EventLog
+    progress: Progress
+    counts: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def stage(self, name: str, made_from: dict[str, Any]) -> Stage:
+        """A stage of this run."""
+        return Stage(self.store, name, made_from)
+
+    @contextmanager
+    def timed(self, title: str, *stages: Stage) -> Iterator[dict[str, float]]:
+        """Show and log the work on some stages; the dictionary gets `seconds` when the block ends."""
+        names = [stage.name for stage in stages]
+        clock: dict[str, float] = {}
+        begun = time.monotonic()
+        self.progress.begin(title)
+        self.events.write("stages_begun", stages=names)
+        try:
+            yield clock
+        except BaseException as error:
+            self.events.write("stages_failed", stages=names, error=f"{type(error).__name__}: {error}"[:2000])
+            raise
+        clock["seconds"] = round(time.monotonic() - begun, 2)
+        self.events.write("stages_done", stages=names, **clock)
+
+    def remember(self, stage: Stage, counts: dict[str, Any]) -> dict[str, Any]:
+        """Keep a stage's counts for the summary."""
+        self.counts[stage.name] = counts
+        return counts
+
+    @property
+    def inference_key(self) -> str:
+        """Hash of the settings that every generated answer depends on, the model's weights aside."""
+        model, engine = self.config.model, self.config.engine
+        return digest(
+            {
+                "format": model.format,
+                "template": model.template,
+                "dtype": model.dtype,
+                "max_model_len": model.max_model_len,
+                "engine": engine.kind,
+            }
+        )

@@ -1,0 +1,286 @@
+"""The stages of a round. Each is a function from settings and finished stages to one more finished stage.
+
+A stage that is done is not done again, one that was interrupted goes on, and one that was made from other settings is
+refused (see `toolace.storage.Stage`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from toolace.calls.schema import Sample, canonical_json
+from toolace.data.shards import read_shard, shard_names
+from toolace.errors import StorageError
+from toolace.evaluation.metrics import ScoreTally
+from toolace.evaluation.program import EvaluationRecord, evaluate_sample
+from toolace.probing import ProbeRecord, probe
+from toolace.refinement.corpus import CorpusRow, direct_row, plan_corpus
+from toolace.rollouts.dataset import RolloutJob, read_records, run_rollouts
+from toolace.rounds.context import ModelRef, Run
+from toolace.selection import labels, select
+from toolace.storage import Stage, Store
+
+CORPUS_SHARD_ROWS = 5000
+PROBE_SEEDS = 1_000_003
+"""Rounds draw with seeds run_seed * PROBE_SEEDS + round, so that no two rounds of a run share their draws."""
+
+
+def evaluation_stage(run: Run, model: ModelRef, split: str, data_key: str) -> Stage:
+    """Where a model's evaluation on a split is."""
+    return run.stage(
+        f"{model.name}/eval-{split}",
+        {
+            "model": model.key,
+            "data": data_key,
+            "inference": run.inference_key,
+            "refine": run.config.refine.model_dump(),
+            "fixed_rounds": run.config.evaluate.fixed_rounds,
+            "margins": run.config.evaluate.margins,
+        },
+    )
+
+
+def probe_stage(run: Run, model: ModelRef, number: int, data_key: str) -> Stage:
+    """Where the probe of round `number` is."""
+    return run.stage(
+        f"round-{number}/probe",
+        {
+            "model": model.key,
+            "data": data_key,
+            "inference": run.inference_key,
+            "probe": run.config.probe.model_dump(),
+            "select": run.config.select.model_dump(),
+            "seed": run.config.seed,
+        },
+    )
+
+
+def roll_out(
+    run: Run, model: ModelRef, data: Stage, *, evaluate: bool, probe_round: int | None = None
+) -> dict[str, dict[str, Any]]:
+    """Evaluate a model and probe with it for the next round, both on one start of the engine.
+
+    Returns the counts of the probe stage under `probe` and the scores of each split under its name.
+    """
+    config = run.config
+    planned: dict[str, tuple[Stage, str, Any]] = {}
+    if evaluate:
+        program = partial(
+            evaluate_sample,
+            refine_config=config.refine,
+            format=config.model.format,
+            fixed_rounds=tuple(config.evaluate.fixed_rounds),
+            margins=tuple(config.evaluate.margins),
+        )
+        for split in config.evaluate.splits:
+            if shard_names(data.store.sub(split)):
+                planned[split] = (evaluation_stage(run, model, split, data.key), split, program)
+    if probe_round is not None:
+        program = partial(
+            probe,
+            config=config.probe,
+            select=config.select,
+            format=config.model.format,
+            run_seed=config.seed * PROBE_SEEDS + probe_round,
+        )
+        planned["probe"] = (probe_stage(run, model, probe_round, data.key), "train", program)
+    counts: dict[str, dict[str, Any]] = {}
+    missing: dict[str, tuple[Stage, str, Any]] = {}
+    for name, plan in planned.items():
+        done = plan[0].done()
+        if done is None:
+            missing[name] = plan
+        else:
+            counts[name] = run.remember(plan[0], done)
+    if not missing:
+        return counts
+    jobs = [
+        RolloutJob(name=name, samples=data.store.at(split), make_program=program, out=stage.store.uri)
+        for name, (stage, split, program) in missing.items()
+    ]
+    what = " and ".join(name if name == "probe" else f"evaluate on {name}" for name in missing)
+    with run.timed(f"{model.name}: {what}", *(stage for stage, _, _ in missing.values())) as clock:
+        results = run_rollouts(
+            jobs,
+            model=config.model.model_copy(update={"path": model.path}),
+            engine=config.engine,
+            rollout=config.rollout,
+            progress=_shown(run),
+        )
+        for name, (stage, _, _) in missing.items():
+            found = results[name].model_dump()
+            found |= _probe_counts(run, stage) if name == "probe" else {"scores": _scores(stage)}
+            counts[name] = found
+    for name, (stage, _, _) in missing.items():
+        run.remember(stage, stage.publish({**counts[name], "seconds": clock["seconds"], "model": model.name}))
+        counts[name] = run.counts[stage.name]
+    run.progress.end(", ".join(_line(name, found) for name, found in counts.items()))
+    return counts
+
+
+def select_stage(run: Run, number: int, probed: Stage, previous: Stage | None) -> tuple[Stage, dict[str, Any]]:
+    """Select the samples of a round from its probe; `previous` is the last round's probe, for the transitions."""
+    stage = run.stage(
+        f"round-{number}/select",
+        {
+            "probe": probed.key,
+            "previous": previous.key if previous else None,
+            "select": run.config.select.model_dump(),
+        },
+    )
+    counts = stage.done()
+    if counts is None:
+        with run.timed(f"round {number}: select", stage):
+            before = labels(probe_records(previous)) if previous else None
+            errors = sum(1 for record in read_records(probed.store) if record.get("error"))
+            selection = select(probe_records(probed), run.config.select, before, errors=errors)
+            stage.store.write_json("selected.json", list(selection.ids))
+            counts = stage.publish(
+                {
+                    "selected": len(selection.ids),
+                    "probed": selection.probed,
+                    "labels": selection.counts,
+                    "transitions": selection.transitions,
+                }
+            )
+        run.progress.end(f"{counts['selected']} of {counts['probed']} samples ({_pairs(counts['labels'])})")
+    return stage, run.remember(stage, counts)
+
+
+def corpus_stage(run: Run, number: int, data: Stage, probed: Stage, selected: Stage) -> tuple[Stage, dict[str, Any]]:
+    """Write a round's training corpus: direct rows and refinement pairs."""
+    stage = run.stage(
+        f"round-{number}/corpus",
+        {"select": selected.key, "corpus": run.config.corpus.model_dump(), "seed": run.config.seed},
+    )
+    counts = stage.done()
+    if counts is None:
+        with run.timed(f"round {number}: corpus", stage):
+            plan = plan_corpus(
+                probe_records(probed),
+                selected.store.read_json("selected.json"),
+                run.config.corpus,
+                seed=run.config.seed,
+            )
+
+            def rows() -> Iterator[CorpusRow]:
+                records = {record.id: record for record in probe_records(probed)}
+                for sample in train_samples(data):
+                    record = records.get(sample.id)
+                    if record is not None:
+                        yield from plan.rows(sample, record)
+
+            written = write_corpus(rows(), stage.store)
+            if written != plan.counts:
+                raise StorageError(
+                    f"the corpus of round {number} was planned as {plan.counts}, but written as {written}"
+                )
+            counts = stage.publish({**written, "drafts": dict(plan.drafts)})
+        run.progress.end(f"{counts['direct']} direct, {counts['keep']} keep, {counts['fix']} fix rows")
+    return stage, run.remember(stage, counts)
+
+
+def plain_corpus_stage(run: Run, name: str, data: Stage, limit: int | None) -> tuple[Stage, dict[str, Any]]:
+    """Write a corpus of direct rows only: all samples, or `limit` of them at random (by hash of seed and id)."""
+    stage = run.stage(f"{name}/corpus", {"data": data.key, "limit": limit, "seed": run.config.seed})
+    counts = stage.done()
+    if counts is None:
+        with run.timed(f"{name}: corpus", stage):
+            chosen = None if limit is None else set(_slice(data, limit, run.config.seed))
+            rows = (direct_row(sample) for sample in train_samples(data) if chosen is None or sample.id in chosen)
+            counts = stage.publish(write_corpus(rows, stage.store))
+        run.progress.end(f"{counts['direct']} direct rows")
+    return stage, run.remember(stage, counts)
+
+
+def probe_records(stage: Stage) -> Iterator[ProbeRecord]:
+    """The records of a probe, failed rows left out."""
+    for record in read_records(stage.store):
+        if not record.get("error"):
+            yield ProbeRecord.model_validate(record)
+
+
+def train_samples(data: Stage) -> Iterator[Sample]:
+    """The training pool in shard order."""
+    store = data.store.sub("train")
+    for name in shard_names(store):
+        yield from read_shard(store, name)
+
+
+def write_corpus(rows: Iterator[CorpusRow], store: Store) -> dict[str, int]:
+    """Write corpus rows as parquet; returns the number of rows by kind."""
+    import pyarrow as pa
+
+    counts = {"direct": 0, "keep": 0, "fix": 0}
+    batch: list[dict[str, str]] = []
+    part = 0
+
+    def flush() -> None:
+        nonlocal part
+        store.write_table(f"part-{part:05d}.parquet", pa.Table.from_pylist(batch))
+        part += 1
+        batch.clear()
+
+    for row in rows:
+        counts[row.kind] += 1
+        batch.append(
+            {
+                "id": row.id,
+                "sample_id": row.sample_id,
+                "kind": row.kind,
+                "chat": canonical_json(row.chat.model_dump(exclude_defaults=True)),
+                "target": canonical_json(row.target.model_dump(exclude_defaults=True)),
+            }
+        )
+        if len(batch) == CORPUS_SHARD_ROWS:
+            flush()
+    if batch:
+        flush()
+    return counts
+
+
+def _slice(data: Stage, limit: int, seed: int) -> list[str]:
+    from toolace.rollouts.program import draw_seed
+
+    ids = [sample.id for sample in train_samples(data)]
+    return sorted(ids, key=lambda sample_id: (draw_seed(seed, sample_id, -1), sample_id))[:limit]
+
+
+def _scores(stage: Stage) -> dict[str, Any]:
+    tally = ScoreTally()
+    for record in read_records(stage.store):
+        if record.get("error"):
+            tally.add_error(str(record.get("kind", "")))
+        else:
+            tally.add(EvaluationRecord.model_validate(record))
+    return tally.scores().model_dump()
+
+
+def _probe_counts(run: Run, stage: Stage) -> dict[str, Any]:
+    draws = solved = rows = 0
+    for record in probe_records(stage):
+        rows += 1
+        draws += record.n
+        solved += record.c > 0
+    return {"draws": draws, "draws_full": rows * run.config.probe.k, "solved": solved}
+
+
+def _line(name: str, counts: dict[str, Any]) -> str:
+    if name == "probe":
+        saved = 1 - counts["draws"] / max(1, counts["draws_full"])
+        return f"probe {counts['rows']} rows, {counts['solved']} solved, {saved:.0%} of the draws saved"
+    scores = counts["scores"]
+    return f"{name} {scores['direct']:.1%} direct, {scores['adaptive']:.1%} refined"
+
+
+def _pairs(counts: dict[str, int]) -> str:
+    return ", ".join(f"{number} {name}" for name, number in counts.items())
+
+
+def _shown(run: Run) -> Any:
+    def show(state: Any) -> None:
+        run.progress.update(state.rows, state.total, "rows", f"{state.tokens_per_s:,.0f} tokens/s")
+
+    return show
