@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from toolace.errors import EngineError
 from toolace.rollouts.program import Sampling
 
 
@@ -67,3 +68,22 @@ class Engine(Protocol):
     def abort(self, request_id: str) -> None: ...
     def step(self) -> list[Generated]: ...
     def close(self) -> None: ...
+
+
+def check_fits(request: Generate, max_model_len: int) -> None:
+    """Raise `EngineError` for a request that cannot run in this context length."""
+    if not request.prompt:
+        raise EngineError(f"request {request.id}: the prompt is empty")
+    needed = len(request.prompt) + len(request.score_ids) + 1
+    if needed > max_model_len:
+        raise EngineError(
+            f"request {request.id}: a prompt of {len(request.prompt)} tokens"
+            + (f" and an answer of {len(request.score_ids)} to score" if request.score_ids else "")
+            + f" needs a context of {needed}, the engine has {max_model_len}. Raise model.max_model_len"
+        )
+
+
+def new_tokens(request: Generate, max_model_len: int) -> int:
+    """Tokens that a request may generate: `max_tokens`, bounded by what the context leaves."""
+    room = max_model_len - len(request.prompt)
+    return room if request.sampling.max_tokens is None else min(request.sampling.max_tokens, room)

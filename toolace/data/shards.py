@@ -1,0 +1,149 @@
+"""Samples on disk: a directory of parquet shards and an index, written and read as streams.
+
+`part-00000.parquet` and so on have the columns id, kind, group, source, chat and reference (the last two JSON text).
+`index.json` is written last: a directory without it is not finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from toolace.calls.schema import Chat, Message, Sample
+from toolace.errors import DataError
+from toolace.storage import Store
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+INDEX = "index.json"
+COLUMNS = ("id", "kind", "group", "source", "chat", "reference")
+
+
+@dataclass(frozen=True, slots=True)
+class ShardInfo:
+    """One shard of samples: its number, its rows, and a digest of their ids in order."""
+
+    number: int
+    rows: int
+    ids: str
+
+    @property
+    def file(self) -> str:
+        return part_name(self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class ShardIndex:
+    """All shards of a directory of samples."""
+
+    rows: int
+    shards: tuple[ShardInfo, ...]
+
+
+def part_name(number: int) -> str:
+    """File name of a shard."""
+    return f"part-{number:05d}.parquet"
+
+
+def digest_ids(ids: Iterable[str]) -> str:
+    """Short digest of ids in order: shows whether two files hold the same rows."""
+    state = hashlib.blake2b(digest_size=8)
+    for row in ids:
+        state.update(row.encode() + b"\x00")
+    return state.hexdigest()
+
+
+def write_shards(samples: Iterable[Sample], store: Store, shard_rows: int) -> ShardIndex:
+    """Write samples as shards of `shard_rows` rows, holding no more than one shard in memory.
+
+    Raises `DataError` when two samples have the same id: results are published by id.
+    """
+    import pyarrow as pa
+
+    stream = iter(samples)
+    shards: list[ShardInfo] = []
+    # 8 bytes a row; two of a million ids have the same 64-bit hash once in ten million runs.
+    hashes = array("Q")
+    while rows := list(islice(stream, shard_rows)):
+        columns: dict[str, list[str]] = {
+            "id": [row.id for row in rows],
+            "kind": [row.kind for row in rows],
+            "group": [row.group for row in rows],
+            "source": [row.source for row in rows],
+            "chat": [row.chat.model_dump_json() for row in rows],
+            "reference": [row.reference.model_dump_json() for row in rows],
+        }
+        hashes.extend(int.from_bytes(hashlib.blake2b(i.encode(), digest_size=8).digest(), "big") for i in columns["id"])
+        info = ShardInfo(len(shards), len(rows), digest_ids(columns["id"]))
+        store.write_table(info.file, pa.table(columns, schema=pa.schema([(name, pa.string()) for name in COLUMNS])))
+        shards.append(info)
+    _refuse_duplicates(hashes, store, shards)
+    index = ShardIndex(len(hashes), tuple(shards))
+    store.write_json(INDEX, {"rows": index.rows, "shards": [[shard.rows, shard.ids] for shard in shards]})
+    return index
+
+
+def read_index(store: Store) -> ShardIndex:
+    """The index of a directory of shards."""
+    if not store.exists(INDEX):
+        raise DataError(f"no samples at {store.uri}: there is no {INDEX}. Run the stage that writes them first")
+    found = store.read_json(INDEX)
+    try:
+        shards = tuple(ShardInfo(i, int(rows), str(ids)) for i, (rows, ids) in enumerate(found["shards"]))
+        index = ShardIndex(int(found["rows"]), shards)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{store.at(INDEX)} is damaged ({error!r}). Delete the directory and write it again") from None
+    if index.rows != sum(shard.rows for shard in shards):
+        raise DataError(f"{store.at(INDEX)} says {index.rows} rows, its shards have {sum(s.rows for s in shards)}")
+    return index
+
+
+def read_shard(store: Store, shard: ShardInfo) -> list[Sample]:
+    """The samples of one shard. Raises `DataError` when they are not the ones in the index."""
+    table = store.read_table(shard.file)
+    samples = _samples(table)
+    if len(samples) != shard.rows or digest_ids(sample.id for sample in samples) != shard.ids:
+        raise DataError(
+            f"{store.at(shard.file)} does not hold the {shard.rows} rows that {INDEX} names. "
+            "Delete the directory and write it again"
+        )
+    return samples
+
+
+def read_samples(store: Store) -> Iterator[Sample]:
+    """All samples of a directory, in order, one shard in memory at a time."""
+    for shard in read_index(store).shards:
+        yield from read_shard(store, shard)
+
+
+def _samples(table: pa.Table) -> list[Sample]:
+    return [
+        Sample(
+            id=row["id"],
+            kind=row["kind"],
+            group=row["group"],
+            source=row["source"],
+            chat=Chat.model_validate_json(row["chat"]),
+            reference=Message.model_validate_json(row["reference"]),
+        )
+        for row in table.to_pylist()
+    ]
+
+
+def _refuse_duplicates(hashes: array[int], store: Store, shards: Sequence[ShardInfo]) -> None:
+    import numpy as np
+
+    values = np.frombuffer(hashes, dtype=np.uint64) if len(hashes) else np.empty(0, np.uint64)
+    if len(np.unique(values)) == len(values):
+        return
+    seen: set[str] = set()
+    for shard in shards:
+        for row in store.read_table(shard.file).column("id").to_pylist():
+            if row in seen:
+                raise DataError(f"two samples have the id {row!r}. Give every sample an id of its own")
+            seen.add(row)

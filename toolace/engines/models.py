@@ -1,0 +1,105 @@
+"""Where a model's files are: shipped, local, in object storage, or a hub name. And what weights they hold."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+from toolace.errors import EngineError
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+BUILTIN = "builtin:"
+
+_WHOLE_BYTES = 64 << 20
+_SAMPLES = 16
+_SAMPLE_BYTES = 64 << 10
+
+
+def resolve_model(path: str) -> str:
+    """The local directory of a model, or the hub name unchanged.
+
+    `builtin:NAME` is a checkpoint shipped in the package. `s3://` and `gs://` directories are copied once to a cache on
+    this node (`TOOLACE_CACHE`, default `~/.cache/toolace`) and appear there whole or not at all.
+    Raises `EngineError` for a path that holds no model.
+    """
+    if path.startswith(BUILTIN):
+        folder = ASSETS / path.removeprefix(BUILTIN)
+        if not (folder / "config.json").is_file():
+            found = sorted(p.parent.name for p in ASSETS.glob("*/config.json"))
+            raise EngineError(f"no shipped model {path!r}. There is: {', '.join(BUILTIN + n for n in found) or 'none'}")
+        return str(folder)
+    if "://" in path:
+        return str(_cached(path))
+    if (Path(path) / "config.json").is_file():
+        return os.path.abspath(path)
+    if Path(path).exists() or path.startswith((".", "/", "~")) or path.count("/") > 1:
+        raise EngineError(
+            f"no model at {path}: there is no config.json. Give a Hugging Face model directory, a hub name "
+            "such as Qwen/Qwen2.5-7B-Instruct, or builtin:tiny_base"
+        )
+    return path
+
+
+def fingerprint(path: str) -> str:
+    """Hash of a model directory's weight files and config (16 hex digits); of the name alone for a hub name.
+
+    Files up to 64 MiB are read whole, of larger ones the size and 16 evenly spaced pieces of 64 KiB.
+    """
+    folder = Path(path)
+    state = hashlib.sha256()
+    if not folder.is_dir():
+        state.update(path.encode())
+        return state.hexdigest()[:16]
+    for file in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin"), folder / "config.json"]):
+        if not file.is_file():
+            continue
+        size = file.stat().st_size
+        state.update(f"{file.name}\x00{size}\x00".encode())
+        with file.open("rb") as stream:
+            if size <= _WHOLE_BYTES:
+                state.update(stream.read())
+            else:
+                for i in range(_SAMPLES):
+                    stream.seek((size - _SAMPLE_BYTES) * i // (_SAMPLES - 1))
+                    state.update(stream.read(_SAMPLE_BYTES))
+    return state.hexdigest()[:16]
+
+
+def _cached(uri: str) -> Path:
+    """Copy a model directory from object storage to this node, once for each state of its files."""
+    import pyarrow.fs as pafs
+
+    try:
+        fs, base = pafs.FileSystem.from_uri(uri.rstrip("/"))
+        infos = [i for i in fs.get_file_info(pafs.FileSelector(base, recursive=True)) if i.type == pafs.FileType.File]
+    except Exception as error:  # pyarrow raises several unrelated types here
+        raise EngineError(f"cannot read the model directory {uri}: {error}. Check the address and the access") from None
+    if not any(i.base_name == "config.json" for i in infos):
+        raise EngineError(f"no model at {uri}: there is no config.json among its {len(infos)} files")
+    state = json.dumps([uri, sorted((i.path, i.size, i.mtime_ns) for i in infos)])
+    root = Path(os.environ.get("TOOLACE_CACHE") or Path.home() / ".cache" / "toolace") / "models"
+    target = root / hashlib.sha256(state.encode()).hexdigest()[:24]
+    if target.is_dir():
+        return target
+    partial = root / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        for info in infos:
+            file = partial / os.path.relpath(info.path, base)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with fs.open_input_stream(info.path) as source, file.open("wb") as sink:
+                shutil.copyfileobj(source, sink, 8 << 20)
+        try:
+            partial.rename(target)
+        except OSError:
+            # Another process of this node was faster: its copy is as good.
+            if not target.is_dir():
+                raise
+    except OSError as error:
+        raise EngineError(f"cannot copy the model {uri} to {target}: {error}. Set TOOLACE_CACHE elsewhere") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return target
