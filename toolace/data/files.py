@@ -1,0 +1,279 @@
+"""Finding and reading files: JSON, JSON Lines and parquet, on disk, `s3://`, `gs://` and `hf://`.
+
+Local JSON needs nothing but the standard library; everything else imports pyarrow when it is touched.
+"""
+
+from __future__ import annotations
+
+import glob
+import io
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import IO, Any
+
+from toolace.data.records import RowError, parse_json, shorten
+from toolace.errors import DataError
+
+SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet")
+"""What a directory is searched for."""
+MAX_LINE = 64 * 2**20
+"""Longest line of a JSON Lines file, bytes: a longer one is no dialogue."""
+MAX_DOCUMENT = 2 * 2**30
+"""Largest JSON document that is read whole, bytes."""
+PARQUET_BATCH = 256
+"""Rows of a parquet file in memory at a time."""
+
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://")
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One file. `path` is for messages and opening; `name`, free of the folders above, goes into sample ids."""
+
+    path: str
+    name: str
+    size: int
+    filesystem: Any = None
+    """A pyarrow filesystem; None: the local disk without pyarrow."""
+
+    def open(self) -> IO[bytes]:
+        """The bytes, seekable."""
+        try:
+            if self.filesystem is None:
+                return open(self.path, "rb")
+            return io.BufferedReader(self.filesystem.open_input_file(self.path))
+        except OSError as error:
+            raise DataError(f"{self.path} cannot be opened: {error}. Check the path and your rights to it") from None
+
+
+def find_files(location: str | os.PathLike[str], filesystem: Any = None) -> list[DataFile]:
+    """The files at a path, glob, directory or URI, sorted by path.
+
+    `filesystem` is a pyarrow filesystem to look in; unset: the one that the URI names, else the local disk.
+    Raises `DataError` when there is no file, or all of them are empty.
+    """
+    location = os.fspath(location)
+    if filesystem is None and (scheme := _SCHEME.match(location)):
+        filesystem, path = open_filesystem(location, scheme.group(1))
+        found = _find_remote(filesystem, path, location)
+    elif filesystem is not None:
+        found = _find_remote(filesystem, location, location)
+    else:
+        found = _find_local(location)
+    if not found:
+        kinds = ", ".join(SUFFIXES)
+        raise DataError(
+            f"no data file at {location}. Give a file, a glob or a directory that holds files of the kinds {kinds}"
+        )
+    if all(size == 0 for _, size in found):
+        raise DataError(f"{location} is empty (0 bytes). Give a file with at least one row")
+    found.sort()
+    top = os.path.commonpath([str(PurePosixPath(path).parent) for path, _ in found])
+    return [DataFile(path, _below(path, top), size, filesystem) for path, size in found if size > 0]
+
+
+def open_filesystem(uri: str, scheme: str) -> tuple[Any, str]:
+    """The pyarrow filesystem that a URI names, and the path in it. Raises `DataError`."""
+    from pyarrow import fs
+
+    try:
+        if scheme == "hf":
+            from huggingface_hub import HfFileSystem
+
+            return fs.PyFileSystem(fs.FSSpecHandler(HfFileSystem())), uri.removeprefix("hf://")
+        base, wild, rest = _split_glob(uri)
+        filesystem, path = fs.FileSystem.from_uri(base or uri)
+        return filesystem, f"{path.rstrip('/')}/{wild}{rest}" if wild else path
+    except (OSError, ValueError, NotImplementedError) as error:
+        raise DataError(
+            f"{uri} cannot be opened: {error}. Use a local path, s3://bucket/key, gs://bucket/key or "
+            "hf://datasets/owner/name/file"
+        ) from None
+
+
+def read_rows(file: DataFile) -> Iterator[tuple[int, Any]]:
+    """The rows of a file with their number from 1; a row that is not JSON comes as a `RowError`.
+
+    The kind of file is seen from its first bytes, not from its suffix: many `.json` files hold JSON Lines.
+    Raises `DataError` where the file as a whole cannot be read.
+    """
+    with file.open() as stream:
+        head = stream.read(4096)
+        stream.seek(0)
+        start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+        if head.startswith(b"PAR1"):
+            yield from _read_parquet(file)
+        elif head.startswith((b"\x1f\x8b", b"PK\x03\x04", b"\x28\xb5\x2f\xfd", b"BZh")):
+            raise DataError(f"{file.path} is compressed. Decompress it first, then give the JSON or parquet file")
+        elif not start and file.size <= len(head):
+            raise DataError(f"{file.path} holds only blank space. Give a file with at least one row")
+        elif start.startswith(b"["):
+            yield from _read_document(file, stream)
+        elif start.startswith(b"{"):
+            yield from _read_lines(file, stream)
+        else:
+            _check_text(head, file, "")
+            raise DataError(
+                f"{file.path} is neither JSON, JSON Lines nor parquet: it begins with {shorten(bytes(start[:40]), 60)}."
+                " Convert it to one of these"
+            )
+
+
+def _read_lines(file: DataFile, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
+    number = good = 0
+    while line := stream.readline(MAX_LINE + 1):
+        number += 1
+        if len(line) > MAX_LINE:
+            raise DataError(
+                f"{file.path}, line {number}: longer than {MAX_LINE // 2**20} MiB. JSON Lines has one row a line; "
+                "if the file is one JSON document, make it a list of rows"
+            )
+        _check_text(line, file, f", line {number}")
+        text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+        if not text:
+            continue
+        try:
+            row = parse_json(text)
+        except ValueError as error:
+            if number == 1 and text == "{":
+                raise DataError(
+                    f"{file.path} holds one JSON object spread over lines, not rows. Give a JSON list of rows, or "
+                    "JSON Lines with one row a line"
+                ) from None
+            yield number, RowError(f"bad_json: {error}; the line begins with {shorten(text[:80])}")
+            continue
+        good += 1
+        yield number, row
+    if not good:
+        raise DataError(f"{file.path}: none of its {number} lines is JSON. Give JSON, JSON Lines or parquet")
+
+
+def _read_document(file: DataFile, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
+    if file.size > MAX_DOCUMENT:
+        raise DataError(
+            f"{file.path} is one JSON document of {file.size / 2**30:.1f} GiB. Convert it to JSON Lines or parquet, "
+            "which are read in pieces"
+        )
+    data = stream.read()
+    _check_text(data, file, "")
+    try:
+        rows = parse_json(data)
+    except ValueError as error:
+        raise DataError(f"{file.path} is not whole JSON: {error}. Download or write it again") from None
+    if not rows:
+        raise DataError(f"{file.path} is an empty list. Give a file with at least one row")
+    yield from enumerate(rows, 1)
+
+
+def _read_parquet(file: DataFile) -> Iterator[tuple[int, Any]]:
+    import pyarrow
+    from pyarrow import parquet
+
+    number = 0
+    try:
+        with parquet.ParquetFile(file.path, filesystem=file.filesystem) as table:
+            if table.metadata.num_rows == 0:
+                raise DataError(f"{file.path} has 0 rows. Give a file with at least one row")
+            for batch in table.iter_batches(batch_size=PARQUET_BATCH):
+                for row in batch.to_pylist(maps_as_pydicts="lossy"):
+                    number += 1
+                    yield number, _without_none(row)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(
+            f"{file.path} is damaged parquet (after row {number}): {error}. Download or write it again"
+        ) from None
+
+
+def _without_none(value: Any) -> Any:
+    """A parquet struct has every key in every row, None where the row had none: take those away again."""
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_none(item) for item in value]
+    return value
+
+
+def _check_text(data: bytes, file: DataFile, where: str) -> None:
+    """Refuse what is not UTF-8 text. A chunk's last bytes may be the begin of a character."""
+    if b"\0" in data:
+        raise DataError(f"{file.path}{where}: holds NUL bytes, so it is no text. Give JSON, JSON Lines or parquet")
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if not where and len(data) == 4096 and error.end == len(data) and len(data) - error.start < 4:
+            return
+        raise DataError(
+            f"{file.path}{where}: not UTF-8 (byte 0x{data[error.start]:02x} at {error.start}). Convert it, such as by "
+            "iconv -t utf-8"
+        ) from None
+
+
+def _find_local(location: str) -> list[tuple[str, int]]:
+    if os.path.isdir(location):
+        paths = [
+            os.path.join(folder, name)
+            for folder, _, names in os.walk(location)
+            for name in names
+            if name.endswith(SUFFIXES) and not name.startswith((".", "_"))
+        ]
+    elif os.path.exists(location):
+        paths = [location]
+    else:
+        paths = [path for path in glob.glob(location, recursive=True) if os.path.isfile(path)]
+    try:
+        return [(path, os.stat(path).st_size) for path in paths]
+    except OSError as error:
+        raise DataError(f"{location} cannot be read: {error}. Check the path and your rights to it") from None
+
+
+def _find_remote(filesystem: Any, path: str, location: str) -> list[tuple[str, int]]:
+    from pyarrow import fs
+
+    base, wild, _ = _split_glob(path)
+    try:
+        if not wild:
+            (info,) = filesystem.get_file_info([path])
+            if info.type == fs.FileType.NotFound:
+                return []
+            if info.type == fs.FileType.File:
+                return [(info.path, info.size or 0)]
+        selector = fs.FileSelector(base.rstrip("/") if wild else path.rstrip("/"), recursive=True, allow_not_found=True)
+        infos = [info for info in filesystem.get_file_info(selector) if info.type == fs.FileType.File]
+    except OSError as error:
+        raise DataError(f"{location} cannot be listed: {error}. Check the address and your rights to it") from None
+    if wild:
+        pattern = _glob_pattern(path)
+        return [(info.path, info.size or 0) for info in infos if pattern.fullmatch(info.path)]
+    return [(info.path, info.size or 0) for info in infos if info.path.endswith(SUFFIXES)]
+
+
+def _split_glob(path: str) -> tuple[str, str, str]:
+    """(folder before the first wildcard, the part with it, the rest); the last two empty where there is none."""
+    parts = path.split("/")
+    for index, part in enumerate(parts):
+        if any(mark in part for mark in "*?["):
+            return "/".join(parts[:index]), part, "".join(f"/{p}" for p in parts[index + 1 :])
+    return path, "", ""
+
+
+def _glob_pattern(path: str) -> re.Pattern[str]:
+    """`*` and `?` stop at slashes, `**/` spans folders, as in the shell."""
+    out = []
+    for token in re.findall(r"\*\*/?|\*|\?|\[[^\]]+\]|[^*?\[]+|\[", path):
+        if token.startswith("**"):
+            out.append("(?:.*/)?" if token.endswith("/") else ".*")
+        elif token in "*?":
+            out.append("[^/]*" if token == "*" else "[^/]")
+        elif token.startswith("[") and len(token) > 1:
+            out.append(f"[^{token[2:]}" if token[1] == "!" else token)
+        else:
+            out.append(re.escape(token))
+    return re.compile("".join(out))
+
+
+def _below(path: str, top: str) -> str:
+    """The path below `top`, so that ids do not depend on where the data lies."""
+    return str(PurePosixPath(path).relative_to(top)) if top else path
