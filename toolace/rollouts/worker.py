@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,9 +16,9 @@ class TextCodec(Protocol):
 
     @property
     def stop_token_ids(self) -> tuple[int, ...]: ...
-    def prompt(self, chat: Chat) -> list[int]: ...
-    def answer_ids(self, text: str) -> list[int]: ...
-    def decode(self, ids: list[int]) -> str: ...
+    def prompt(self, chat: Chat) -> Sequence[int]: ...
+    def answer_ids(self, text: str) -> Sequence[int]: ...
+    def decode(self, ids: Sequence[int]) -> str: ...
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class RolloutWorker:
     """Runs programs on an engine with at most `rows_in_flight` open at a time.
 
     What goes wrong within a row (its rendering, a prompt beyond the context, an exception in its program) becomes that
-    row's `error`. A dead engine raises `EngineError` out of `step` and `run`: the rows that were open must be run again.
+    row's `error`. A dead engine raises `EngineError` out of `step` and `run`: rows that were open must be run again.
     Not thread-safe.
     """
 
@@ -113,7 +113,7 @@ class RolloutWorker:
         prompt_tokens = len(self._prompt(row, request.chat))
         row.result.generated_tokens += generated.generated_tokens
         try:
-            text = self._codec.decode(list(generated.token_ids)) if generated.token_ids else ""
+            text = self._codec.decode(generated.token_ids) if generated.token_ids else ""
         except Exception as error:
             return self._fail(row, describe(error))
         row.answers[place] = Completion(
