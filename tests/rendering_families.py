@@ -21,7 +21,7 @@ FAMILIES: dict[str, tuple[str, str | None, CallFormat]] = {
     "chatml": ("qwen25", "chatml", "hermes"),
     "toolace on qwen25": ("qwen25", "toolace_system", "pythonic"),
     "toolace on llama31": ("llama31", "toolace_system", "pythonic"),
-    "llama2": ("mistral", "llama2", "pythonic"),
+    "llama2": ("llama2", "llama2", "pythonic"),
 }
 """Name → tokenizer, template (None: the tokenizer's own), call format."""
 

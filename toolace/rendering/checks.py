@@ -44,10 +44,14 @@ _MARK = "QUARTZ"
 
 @dataclass(frozen=True, slots=True)
 class TurnMarks:
-    """What the template puts around an answer: white space before and after it, and the token that ends the turn."""
+    """What stands around an answer: white space before and after it, and the token that ends the turn.
+
+    `anchor` is the character of the prompt that the answer must be tokenised after, empty where it makes no odds.
+    """
 
     lead: str
     trail: str
+    anchor: str
     end_id: int
 
 
@@ -79,7 +83,15 @@ def turn_marks(renderer: Renderer) -> TurnMarks:
     end = renderer.encode(tail[len(trail) :])[:1]
     if not end or end[0] not in renderer.tokenizer.added_tokens_decoder:
         _refuse(renderer, f"ends an assistant turn with {tail[:20]!r} and no stop token: a generation would not end")
-    return TurnMarks(lead, trail, end[0])
+    ids = renderer.encode(whole)[len(renderer.encode(prompt)) :]
+    body = lead + _MARK + trail
+    after = (anchor for anchor in ("", prompt[-1]) if _follows(renderer, anchor, body, ids))
+    return TurnMarks(lead, trail, next(after, ""), end[0])
+
+
+def _follows(renderer: Renderer, anchor: str, body: str, ids: list[int]) -> bool:
+    alone = renderer.encode_after(anchor, body)
+    return ids[: len(alone)] == alone
 
 
 def renders_parallel_calls(renderer: Renderer) -> bool:

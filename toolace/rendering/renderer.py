@@ -130,8 +130,7 @@ class Renderer:
     def answer_ids(self, text: str) -> tuple[int, ...]:
         """Token ids of an answer, with the end-of-turn token: what follows `prompt(chat)` in training and scoring."""
         marks = self._marks
-        body = self.encode(marks.lead + text + marks.trail, plain=True)
-        return (*body, marks.end_id)
+        return (*self.encode_after(marks.anchor, marks.lead + text + marks.trail), marks.end_id)
 
     def example(self, chat: Chat, target: Message) -> Example:
         """The training row for one answer: `prompt(chat)`, token for token, then `answer_ids` of the target."""
@@ -161,6 +160,16 @@ class Renderer:
             text, add_special_tokens=False, split_special_tokens=plain, return_attention_mask=False, verbose=False
         )["input_ids"]
         return ids
+
+    def encode_after(self, anchor: str, text: str) -> list[int]:
+        """Token ids of a plain text that stands after `anchor`.
+
+        Tokenizers of the sentencepiece kind begin every text with a space of their own, so a text that follows
+        another without one has other ids than alone.
+        """
+        before = self.encode(anchor, plain=True) if anchor else []
+        ids = self.encode(anchor + text, plain=True)
+        return ids[len(before) :] if ids[: len(before)] == before else self.encode(text, plain=True)
 
     def render_text(self, chat: Chat, *, generation_prompt: bool) -> str:
         """The template's text of a chat. Raises `TemplateError` with what the template said."""
