@@ -15,7 +15,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from toolace.calls.literals import MAX_DEPTH, check_depth, fail, read_value, skip_space, write_value
+from toolace.calls.literals import MAX_DEPTH, UnreadableError, check_depth, fail, read_value, skip_space, write_value
 from toolace.calls.schema import Call
 from toolace.errors import DataError, ParseError
 
@@ -87,7 +87,7 @@ def read_llama3(text: str) -> tuple[list[Call], str] | None:
         named = _NAMED.match(text, start) is not None
         try:
             value, end = _read_object(text, start)
-        except _Unreadable as error:
+        except UnreadableError as error:
             if named:
                 raise
             pos = max(start + 1, error.pos)
@@ -104,14 +104,6 @@ def read_llama3(text: str) -> tuple[list[Call], str] | None:
     around.append(text[kept:])
     clean = [_FENCE.sub("", piece.replace(PYTHON_TAG, "")) for piece in around]
     return calls, " ".join([piece.strip() for piece in clean if not _SEPARATORS.match(piece)])
-
-
-class _Unreadable(ParseError):
-    """`pos` is where reading stopped."""
-
-    def __init__(self, message: str, pos: int = 0) -> None:
-        super().__init__(message)
-        self.pos = pos
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -139,20 +131,19 @@ def _read_object(text: str, pos: int) -> tuple[dict[str, Any], int]:
     """The object at `pos` and the position behind it. JSON first; a Python literal where that fails."""
     if not text.startswith("{", pos):
         fail("expected an object", text, pos)
-    stop = pos
     try:
         value, end = _JSON.raw_decode(text, pos)
-    except json.JSONDecodeError as error:
-        stop = error.pos
-    except (ValueError, RecursionError):  # ParseError, which is a ValueError, included: the literal reader says where
-        pass
-    else:
-        if text.count("{", pos, end) + text.count("[", pos, end) > MAX_DEPTH and not all(map(_flat, value.values())):
-            raise _Unreadable(f"the object at character {pos} is nested deeper than {MAX_DEPTH}", end)
-        if "\\u" in text:
-            _check_unicode(value, pos)
-        return value, end
-    return _literal(text, pos, stop)
+    except (ValueError, RecursionError) as error:  # ParseError of a hook is a ValueError
+        try:
+            return read_value(text, pos, depth=-2)
+        except UnreadableError as unreadable:
+            unreadable.pos = max(unreadable.pos, error.pos if isinstance(error, json.JSONDecodeError) else 0)
+            raise unreadable from None
+    if text.count("{", pos, end) + text.count("[", pos, end) > MAX_DEPTH and not all(map(_flat, value.values())):
+        fail(f"lists and objects are nested deeper than {MAX_DEPTH}", text, pos)
+    if "\\u" in text and not _is_unicode(value):
+        fail("half a surrogate pair in an object", text, pos)
+    return value, end
 
 
 def _flat(value: Any) -> bool:
@@ -160,19 +151,12 @@ def _flat(value: Any) -> bool:
     return all(map(check_depth, value.values())) if isinstance(value, dict) else check_depth(value)
 
 
-def _literal(text: str, pos: int, stop: int) -> tuple[dict[str, Any], int]:
-    try:
-        value, end = read_value(text, pos, depth=-2)
-    except ParseError as error:
-        raise _Unreadable(str(error), stop) from None
-    return value, end
-
-
-def _check_unicode(value: Any, pos: int) -> None:
+def _is_unicode(value: Any) -> bool:
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise _Unreadable(f"half a surrogate pair in the object at character {pos}", pos) from None
+        return False
+    return True
 
 
 def _call(value: dict[str, Any], text: str, pos: int) -> Call:

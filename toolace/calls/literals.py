@@ -54,10 +54,18 @@ _SIMPLE = {
 }  # fmt: skip
 
 
+class UnreadableError(ParseError):
+    """Reading stopped at character `pos`."""
+
+    pos = 0
+
+
 def fail(what: str, text: str, pos: int) -> NoReturn:
-    """Raise `ParseError` that names the place and shows what stands there."""
+    """Raise `UnreadableError` that names the place and shows what stands there."""
     found = repr(text[pos : pos + 24]) if pos < len(text) else "the end of the text"
-    raise ParseError(f"{what} at character {pos}, found {found}")
+    error = UnreadableError(f"{what} at character {pos}, found {found}")
+    error.pos = pos
+    raise error
 
 
 def skip_space(text: str, pos: int) -> int:
@@ -73,7 +81,7 @@ def read_value(text: str, pos: int, depth: int = 0) -> tuple[Any, int]:
     kind, end = token.lastgroup, token.end()
     if kind == "open":
         if depth >= MAX_DEPTH:
-            raise ParseError(f"lists and objects are nested deeper than {MAX_DEPTH} at character {end - 1}")
+            fail(f"lists and objects are nested deeper than {MAX_DEPTH}", text, end - 1)
         opener = text[end - 1]
         return (_read_object if opener == "{" else _read_list)(text, end, opener, depth + 1)
     raw = token.group(kind or 0)
