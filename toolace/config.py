@@ -77,6 +77,8 @@ class DataConfig(Section):
     test: Source | None = None
     dev_share: float = Field(0.1, ge=0, lt=0.5)
     test_share: float = Field(0.1, ge=0, lt=0.5)
+    split_by: Literal["tools", "reference"] = "tools"
+    """What must not be in two splits: any tool offered, or only the tools that references call."""
     max_bad_share: float = Field(0.5, ge=0, le=1)
     """Refuse a source when more than this share of its rows is quarantined."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import Annotated
 
@@ -25,25 +24,28 @@ def check(
     """Count rows, samples and what was quarantined, by reason; token lengths; duplicate queries."""
     from toolace.data import check_file
 
-    count_tokens = None
+    length = None
     if model is not None:
         from toolace.engines.models import resolve_model
         from toolace.rendering import Renderer
 
         renderer = Renderer.from_pretrained(resolve_model(model), format="pythonic")
-        count_tokens = lambda chat: len(renderer.prompt(chat))  # noqa: E731
-    report = check_file(file, format=format_, count_tokens=count_tokens)
-    found = dataclasses.asdict(report)
+        length = lambda sample: len(renderer.example(sample.chat, sample.reference).input_ids)  # noqa: E731
+    found = check_file(file, format=format_, length=length).to_json()  # type: ignore[arg-type]
     if json_:
         typer.echo(json.dumps(found, ensure_ascii=False))
         return
     for key, value in found.items():
-        if isinstance(value, dict):
+        if key != "examples" and isinstance(value, dict):
             typer.echo(f"{key}:")
             for name, count in value.items():
                 typer.echo(f"  {name:<28} {count}")
-        else:
-            typer.echo(f"{key:<18} {value}")
+        elif key != "examples":
+            typer.echo(f"{key:<26} {value}")
+    for reason, rows in found["examples"].items():
+        typer.echo(f"first rows in quarantine for {reason}:")
+        for bad in rows:
+            typer.echo(f"  {bad['path']}:{bad['row']}  {bad['detail']}")
 
 
 @app.command()
@@ -59,5 +61,6 @@ def generate(
     from toolace.data.synthetic import generate as make
     from toolace.storage import Store
 
-    counts = write_shards(make(rows, seed, profile=profile, split=split), Store(out), shard_rows=256)
-    typer.echo(json.dumps(counts))
+    samples = make(rows, seed, profile=profile, split=split)  # type: ignore[arg-type]
+    index = write_shards(samples, Store(out), shard_rows=256)
+    typer.echo(json.dumps({"rows": index.rows, "shards": len(index.shards)}))

@@ -48,12 +48,12 @@ def refine(
     overrides = [*(set_ or []), *([f"model.path={model}"] if model else [])]
     settings = load_config(config, overrides)
     chat = Chat(tools=read_tools(tools), messages=(Message(role="user", content=query),))
-    from toolace.rollouts.single import refine_once
+    from toolace.refinement.once import refine_once
 
     refined = refine_once(chat, settings)
     if json_:
-        typer.echo(json.dumps(refined, ensure_ascii=False))
+        typer.echo(refined.model_dump_json())
         return
-    for number, answer in enumerate(refined["answers"]):
-        typer.echo(f"{'draft' if number == 0 else f'round {number}':>8}  {answer['text']}")
-    typer.echo(f"{'answer':>8}  {refined['text']}   (stopped: {refined['stopped']})")
+    for number, step in enumerate(refined.steps):
+        typer.echo(f"{'draft' if number == 0 else f'round {number}':>8}  {step.text}")
+    typer.echo(f"{'answer':>8}  {refined.text}   (stopped: {refined.stopped}, {refined.model_calls} model calls)")

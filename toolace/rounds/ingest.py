@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -20,8 +21,8 @@ SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 def ingest(config: Config, stage: Stage) -> dict[str, Any]:
     """Fill the stage with `train/`, `dev/`, `test/` shards and `quarantine.jsonl`; returns its counts.
 
-    Counts: `rows` read, `samples` made, `quarantined` by reason, and the samples of each split. Raises `DataError`
-    when a source has no usable row, too many bad ones, or when train or test come out empty.
+    Counts: `rows` read, `samples` made, rows `quarantined` and `skipped` by reason, and the samples of each split.
+    Raises `DataError` when a source has no usable row, too many bad ones, or when train or test come out empty.
     """
     done = stage.done()
     if done is not None:
@@ -31,7 +32,7 @@ def ingest(config: Config, stage: Stage) -> dict[str, Any]:
     counts: dict[str, Any] = {}
     for name in SPLITS:
         stage.store.delete(name)
-        counts[name] = write_shards(splits[name], stage.store.sub(name), config.rollout.shard_rows)["rows"]
+        counts[name] = write_shards(splits[name], stage.store.sub(name), config.rollout.shard_rows).rows
     for name in ("train", "test"):
         if not counts[name]:
             raise DataError(
@@ -39,9 +40,9 @@ def ingest(config: Config, stage: Stage) -> dict[str, Any]:
             )
     lines = "".join(json.dumps(bad, ensure_ascii=False) + "\n" for bad in reader.quarantine)
     stage.store.write("quarantine.jsonl", lines.encode())
-    reasons = Counter(bad["reason"] for bad in reader.quarantine)
-    total = sum(counts.values())
-    return stage.publish({"rows": reader.rows, "samples": total, "quarantined": dict(reasons), **counts})
+    counts |= {"rows": reader.rows, "samples": sum(counts.values())}
+    counts["quarantined"] = dict(Counter(bad["reason"] for bad in reader.quarantine).most_common())
+    return stage.publish({**counts, "skipped": dict(reader.skipped)})
 
 
 class _Reader:
@@ -51,6 +52,7 @@ class _Reader:
         self._config = config
         self.rows = 0
         self.quarantine: list[dict[str, Any]] = []
+        self.skipped: Counter[str] = Counter()
 
     def splits(self) -> dict[Split, Iterator[Sample] | list[Sample]]:
         data = self._config.data
@@ -66,11 +68,9 @@ class _Reader:
         missing = {name: shares[name] if source is None else 0.0 for name, source in given.items()}
         samples = list(self._samples(data.train, "train"))
         if any(missing.values()):
-            from toolace.data.splits import split_by_tools
+            from toolace.data import split_by_tools
 
-            parts = split_by_tools(
-                samples, dev_share=missing["dev"], test_share=missing["test"], seed=self._config.seed
-            )
+            parts = split_by_tools(samples, missing["dev"], missing["test"], self._config.seed, by=data.split_by)
         else:
             parts = {"train": samples, "dev": [], "test": []}
         result: dict[Split, Iterator[Sample] | list[Sample]] = {"train": parts["train"]}
@@ -95,15 +95,12 @@ class _Reader:
 
         loaded = load_samples(source.path, format=source.format, limit=source.limit, targets=source.targets)
         self.rows += loaded.rows
-        self.quarantine += [
-            {"path": bad.path, "row": bad.row, "reason": bad.reason, "detail": bad.detail} for bad in loaded.quarantined
-        ]
-        bad_rows = len({(bad.path, bad.row) for bad in loaded.quarantined})
-        if bad_rows > self._config.data.max_bad_share * loaded.rows:
-            reasons = Counter(bad.reason for bad in loaded.quarantined).most_common(5)
+        self.quarantine += [dataclasses.asdict(bad) for bad in loaded.quarantined]
+        self.skipped.update(skipped.reason for skipped in loaded.skipped)
+        if len(loaded.quarantined) > self._config.data.max_bad_share * loaded.rows:
             raise DataError(
-                f"{bad_rows} of {loaded.rows} rows of {source.path} are unusable ({reasons}). Look at them with "
-                f"`toolace data check {source.path}`, or raise data.max_bad_share"
+                f"{len(loaded.quarantined)} of {loaded.rows} rows of {source.path} are unusable ({loaded.reasons()}). "
+                f"Look at them with `toolace data check {source.path}`, or raise data.max_bad_share"
             )
         return loaded.samples
 

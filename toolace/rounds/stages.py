@@ -11,13 +11,13 @@ from functools import partial
 from typing import Any
 
 from toolace.calls.schema import Sample, canonical_json
-from toolace.data.shards import read_shard, shard_names
+from toolace.data.shards import read_index, read_samples
 from toolace.errors import StorageError
 from toolace.evaluation.metrics import ScoreTally
 from toolace.evaluation.program import EvaluationRecord, evaluate_sample
 from toolace.probing import ProbeRecord, probe
 from toolace.refinement.corpus import CorpusRow, direct_row, plan_corpus
-from toolace.rollouts.dataset import RolloutJob, read_records, run_rollouts
+from toolace.rollouts.dataset import Progress, RolloutJob, read_records, run_rollouts
 from toolace.rounds.context import ModelRef, Run
 from toolace.selection import labels, select
 from toolace.storage import Stage, Store
@@ -75,7 +75,7 @@ def roll_out(
             margins=tuple(config.evaluate.margins),
         )
         for split in config.evaluate.splits:
-            if shard_names(data.store.sub(split)):
+            if read_index(data.store.sub(split)).rows:
                 planned[split] = (evaluation_stage(run, model, split, data.key), split, program)
     if probe_round is not None:
         program = partial(
@@ -97,7 +97,13 @@ def roll_out(
     if not missing:
         return counts
     jobs = [
-        RolloutJob(name=name, samples=data.store.at(split), make_program=program, out=stage.store.uri)
+        RolloutJob(
+            name=name,
+            samples=data.store.at(split),
+            make_program=program,
+            out=stage.store.uri,
+            count=count_probe if name == "probe" else None,
+        )
         for name, (stage, split, program) in missing.items()
     ]
     what = " and ".join(name if name == "probe" else f"evaluate on {name}" for name in missing)
@@ -107,11 +113,14 @@ def roll_out(
             model=config.model.model_copy(update={"path": model.path}),
             engine=config.engine,
             rollout=config.rollout,
-            progress=_shown(run),
+            on_progress=partial(_show, run),
         )
         for name, (stage, _, _) in missing.items():
-            found = results[name].model_dump()
-            found |= _probe_counts(run, stage) if name == "probe" else {"scores": _scores(stage)}
+            found = results[name].as_dict()
+            if name == "probe":
+                found |= {key: int(found["counted"].get(key, 0)) for key in ("draws", "draws_full", "solved")}
+            else:
+                found["scores"] = scores_of(stage.store)
             counts[name] = found
     for name, (stage, _, _) in missing.items():
         run.remember(stage, stage.publish({**counts[name], "seconds": clock["seconds"], "model": model.name}))
@@ -134,7 +143,7 @@ def select_stage(run: Run, number: int, probed: Stage, previous: Stage | None) -
     if counts is None:
         with run.timed(f"round {number}: select", stage):
             before = labels(probe_records(previous)) if previous else None
-            errors = sum(1 for record in read_records(probed.store) if record.get("error"))
+            errors = sum(1 for record in read_records(probed.store.uri) if record.get("error"))
             selection = select(probe_records(probed), run.config.select, before, errors=errors)
             stage.store.write_json("selected.json", list(selection.ids))
             counts = stage.publish(
@@ -197,16 +206,14 @@ def plain_corpus_stage(run: Run, name: str, data: Stage, limit: int | None) -> t
 
 def probe_records(stage: Stage) -> Iterator[ProbeRecord]:
     """The records of a probe, failed rows left out."""
-    for record in read_records(stage.store):
+    for record in read_records(stage.store.uri):
         if not record.get("error"):
             yield ProbeRecord.model_validate(record)
 
 
 def train_samples(data: Stage) -> Iterator[Sample]:
     """The training pool in shard order."""
-    store = data.store.sub("train")
-    for name in shard_names(store):
-        yield from read_shard(store, name)
+    return read_samples(data.store.sub("train"))
 
 
 def write_corpus(rows: Iterator[CorpusRow], store: Store) -> dict[str, int]:
@@ -248,23 +255,20 @@ def _slice(data: Stage, limit: int, seed: int) -> list[str]:
     return sorted(ids, key=lambda sample_id: (draw_seed(seed, sample_id, -1), sample_id))[:limit]
 
 
-def _scores(stage: Stage) -> dict[str, Any]:
+def scores_of(records: Store) -> dict[str, Any]:
+    """Scores from the records of an evaluation."""
     tally = ScoreTally()
-    for record in read_records(stage.store):
+    for record in read_records(records.uri):
         if record.get("error"):
-            tally.add_error(str(record.get("kind", "")))
+            tally.add_error()
         else:
             tally.add(EvaluationRecord.model_validate(record))
     return tally.scores().model_dump()
 
 
-def _probe_counts(run: Run, stage: Stage) -> dict[str, Any]:
-    draws = solved = rows = 0
-    for record in probe_records(stage):
-        rows += 1
-        draws += record.n
-        solved += record.c > 0
-    return {"draws": draws, "draws_full": rows * run.config.probe.k, "solved": solved}
+def count_probe(record: dict[str, Any]) -> dict[str, float]:
+    """What a probe record adds to the counts: draws made, draws that `full` makes, samples solved."""
+    return {"draws": record["n"], "draws_full": record["k"], "solved": float(record["c"] > 0)}
 
 
 def _line(name: str, counts: dict[str, Any]) -> str:
@@ -279,8 +283,10 @@ def _pairs(counts: dict[str, int]) -> str:
     return ", ".join(f"{number} {name}" for name, number in counts.items())
 
 
-def _shown(run: Run) -> Any:
-    def show(state: Any) -> None:
-        run.progress.update(state.rows, state.total, "rows", f"{state.tokens_per_s:,.0f} tokens/s")
-
-    return show
+def _show(run: Run, state: Progress) -> None:
+    """Show where a rollout stands: rows decided, draws saved, speed."""
+    counted = state.counts.counted
+    note = f"{state.rows_per_s:.0f} rows/s"
+    if counted.get("draws_full"):
+        note += f", {1 - counted['draws'] / counted['draws_full']:.0%} of the draws saved"
+    run.progress.update(state.counts.rows, state.rows_total, f"rows ({state.job})", note)
