@@ -57,14 +57,14 @@ def exact(calls: list[Call]) -> str:
 
 @pytest.mark.parametrize("format", FORMATS)
 @given(calls=st.lists(CALL, min_size=1, max_size=3))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_parse_gives_back_what_render_wrote(format: CallFormat, calls: list[Call]) -> None:
     assert exact(parse_calls(render_calls(calls, format), format)) == exact(calls)
 
 
 @pytest.mark.parametrize("format", FORMATS)
 @given(text=ANY_TEXT)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_any_text_gives_an_answer_and_no_other_error(format: CallFormat, text: str) -> None:
     answer = parse_answer(text, format)
     answer.text.encode()

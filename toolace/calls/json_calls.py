@@ -23,6 +23,7 @@ OPEN, CLOSE = "<tool_call>", "</tool_call>"
 PYTHON_TAG = "<|python_tag|>"
 _NAMED = re.compile(r"\{\s*+(['\"])name\1\s*+:")
 _OBJECT = re.compile(r"\{(?=\s*+['\"])")
+_NAME_KEY = re.compile(r"(['\"])name\1\s*+:")
 _SEPARATORS = re.compile(r"[\s;,\[\]]*+\Z")
 _FENCE = re.compile(r"```\w*+")
 
@@ -81,9 +82,14 @@ def read_llama3(text: str) -> tuple[list[Call], str] | None:
     """
     calls: list[Call] = []
     around: list[str] = []
-    kept = pos = 0
+    kept = pos = key = 0
     while (head := _OBJECT.search(text, pos)) is not None:
         start = head.start()
+        if key <= start:  # objects behind the last name are no calls: they need not be read
+            name = _NAME_KEY.search(text, start)
+            if name is None:
+                break
+            key = name.start()
         named = _NAMED.match(text, start) is not None
         try:
             value, end = _read_object(text, start)
@@ -141,7 +147,7 @@ def _read_object(text: str, pos: int) -> tuple[dict[str, Any], int]:
             raise unreadable from None
     if text.count("{", pos, end) + text.count("[", pos, end) > MAX_DEPTH and not all(map(_flat, value.values())):
         fail(f"lists and objects are nested deeper than {MAX_DEPTH}", text, pos)
-    if "\\u" in text and not _is_unicode(value):
+    if text.find("\\u", pos, end) >= 0 and not _is_unicode(value):
         fail("half a surrogate pair in an object", text, pos)
     return value, end
 
