@@ -2,29 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from toolace.config import TrainConfig
 from toolace.engines.models import resolve_model
 from toolace.rounds.context import ModelRef, Run
 from toolace.storage import Stage
+from toolace.training.spec import TrainSpec
 
 
 def train_stage(run: Run, name: str, start: ModelRef, corpus: Stage, settings: TrainConfig) -> ModelRef:
-    """Train `start` on a corpus; the model is in `<name>/model` afterwards."""
+    """Train `start` on a corpus. The stage is `<name>/train`, the Hugging Face directory `<name>/train/model`."""
     config = run.config
     stage = run.stage(
         f"{name}/train",
         {
             "start": start.key,
             "corpus": corpus.key,
-            "train": settings.model_dump(),
+            "train": TrainSpec(model=start.key, tokens=corpus.key, out="", settings=settings).made_from(),
             "format": config.model.format,
             "template": config.model.template,
             "seed": config.seed,
         },
     )
-    trained = ModelRef(name, run.store.at(f"{name}/model"), stage.key)
+    trained = ModelRef(name, stage.store.at("model"), stage.key)
     counts = stage.done()
     if counts is None:
-        raise SystemError(resolve_model(start.path))
+        with run.timed(f"{name}: train on {_rows(run, corpus)}", stage) as clock:
+            counts = _train(run, start, corpus, settings, stage)
+        counts = stage.publish({**counts, "stage_seconds": clock["seconds"]})
+        run.progress.end(
+            f"{counts['steps']} steps, {counts['target_tokens']:,} target tokens, "
+            f"loss {counts['first_loss']:.3f} -> {counts['last_loss']:.3f}"
+        )
     run.remember(stage, counts)
     return trained
+
+
+def _train(run: Run, start: ModelRef, corpus: Stage, settings: TrainConfig, stage: Stage) -> dict[str, Any]:
+    from toolace.rendering import Renderer
+    from toolace.training.dataset import read_corpus, tokenise
+    from toolace.training.launch import run_training
+
+    model = run.config.model
+    renderer = Renderer.from_pretrained(resolve_model(start.path), format=model.format, template=model.template)
+    tokens = stage.store.sub("tokens")
+    found = tokenise(read_corpus(corpus.store), renderer.example, tokens, max_length=settings.max_length)
+    spec = TrainSpec(
+        model=start.path,
+        tokens=tokens.uri,
+        out=stage.store.uri,
+        settings=settings,
+        seed=run.config.seed,
+        chat_template=renderer.template,
+    )
+
+    def show(record: Mapping[str, Any]) -> None:
+        note = f"loss {record['loss']:.3f}, {record['target_tokens_per_s']:,.0f} target tokens/s"
+        run.progress.update(record["step"] + 1, record["of"], "steps", note)
+
+    result = run_training(spec, show)
+    return {**result.model_dump(exclude={"model"}), "corpus": found}
+
+
+def _rows(run: Run, corpus: Stage) -> str:
+    counts = run.counts.get(corpus.name, {})
+    rows = sum(counts.get(kind, 0) for kind in ("direct", "keep", "fix"))
+    return f"{rows} rows" if rows else corpus.store.uri

@@ -1,0 +1,107 @@
+"""Single stages on files of one's own, outside a run of rounds: what `toolace probe`, `select`, ... do.
+
+They are the same stages in a directory of their own, so they publish, resume and refuse in the same way.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from toolace.config import Config
+from toolace.data import load_samples
+from toolace.data.shards import INDEX, read_samples, write_shards
+from toolace.engines.models import fingerprint, resolve_model
+from toolace.errors import DataError
+from toolace.probing import ProbeRecord
+from toolace.rollouts.dataset import read_records
+from toolace.rounds.cluster import cluster
+from toolace.rounds.context import ModelRef, Run
+from toolace.rounds.events import EventLog
+from toolace.rounds.lock import RunLock
+from toolace.rounds.progress import Progress
+from toolace.rounds.stages import roll_out
+from toolace.rounds.train_stage import train_stage
+from toolace.selection import Selection, labels, select
+from toolace.storage import Stage, Store
+
+
+def probe_samples(config: Config, samples: str, out: str) -> dict[str, Any]:
+    """Probe `samples` (a file that `toolace.data` reads, or a directory of shards) with `config.model`.
+
+    Records are in `out/round-1/probe`; returns the counts.
+    """
+    run = _run(config, out)
+    with RunLock(run.store):
+        data = _ingest(run, samples, "train")
+        with cluster(config.cluster):
+            return roll_out(run, _model(config), data, evaluate=False, probe_round=1)["probe"]
+
+
+def evaluate_samples(config: Config, samples: str, out: str) -> dict[str, Any]:
+    """Evaluate `config.model` on samples. Records are in `out/model/eval-test`; returns the scores."""
+    settings = config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"splits": ["test"]})})
+    run = _run(settings, out)
+    with RunLock(run.store):
+        data = _ingest(run, samples, "test")
+        with cluster(config.cluster):
+            scores: dict[str, Any] = roll_out(run, _model(config), data, evaluate=True)["test"]["scores"]
+            return scores
+
+
+def train_corpus(config: Config, corpus: str, out: str) -> dict[str, Any]:
+    """Fine-tune `config.model` on a corpus directory; the model is in `out/model/train/model`. Returns the counts."""
+    run = _run(config, out)
+    with RunLock(run.store):
+        source = Store(corpus)
+        files = {name: len(source.read(name)) for name in source.list() if name.endswith(".parquet")}
+        if not files:
+            raise DataError(f"no corpus in {source.uri}: it holds no parquet file. The corpus stage of a run makes one")
+        stage = _Corpus(source, "corpus", {"corpus": source.uri, "files": files})
+        with cluster(config.cluster):
+            model = train_stage(run, "model", _model(config), stage, config.train)
+        return {**run.counts["model/train"], "model": model.path}
+
+
+def select_records(config: Config, probe: str, previous: str | None = None) -> Selection:
+    """Select from the records of a probe directory."""
+    found = list(read_records(probe))
+    kept = [ProbeRecord.model_validate(record) for record in found if not record.get("error")]
+    before = None
+    if previous is not None:
+        earlier = (record for record in read_records(previous) if not record.get("error"))
+        before = labels(ProbeRecord.model_validate(record) for record in earlier)
+    return select(kept, config.select, before, errors=len(found) - len(kept))
+
+
+class _Corpus(Stage):
+    """A corpus directory that no stage of this run has made."""
+
+    def __init__(self, store: Store, name: str, made_from: dict[str, Any]) -> None:
+        super().__init__(store, name, made_from)
+        self.store = store
+
+
+def _run(config: Config, out: str) -> Run:
+    store = Store(out)
+    return Run(config, store, EventLog(store), Progress())
+
+
+def _model(config: Config) -> ModelRef:
+    return ModelRef("model", config.model.path, fingerprint(resolve_model(config.model.path)))
+
+
+def _ingest(run: Run, samples: str, split: Literal["train", "test"]) -> Stage:
+    """The samples as one split of a data stage."""
+    stage = run.stage("data", {"source": samples, "split": split, "shard_rows": run.config.rollout.shard_rows})
+    if stage.done() is None:
+        source = Store(samples) if "://" in samples or not samples.endswith((".json", ".jsonl", ".parquet")) else None
+        if source is not None and source.exists(INDEX):
+            rows, quarantined = read_samples(source), {}
+        else:
+            loaded = load_samples(samples)
+            rows, quarantined = iter(loaded.samples), loaded.reasons()
+        index = write_shards(rows, stage.store.sub(split), run.config.rollout.shard_rows)
+        if not index.rows:
+            raise DataError(f"no usable sample in {samples} ({quarantined or 'no rows'}). See `toolace data check`")
+        stage.publish({"rows": index.rows, "quarantined": quarantined})
+    return stage
