@@ -1,0 +1,160 @@
+"""The corpus as token ids: rendered once, then read by every worker straight from a flat file.
+
+The corpus on disk is one or more parquet files with the columns `id`, `sample_id`, `kind`, `chat` and `target`
+(the last two as JSON of `toolace.calls` types).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from toolace.calls.schema import Chat, Message
+from toolace.errors import DataError, TrainingError
+from toolace.storage import Store
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CORPUS_COLUMNS = ("id", "sample_id", "kind", "chat", "target")
+TOKENS, ROWS, COUNTS = "tokens.npy", "rows.parquet", "tokens.json"
+
+
+class Example(Protocol):
+    """A rendered row: token ids, of which those from `target_start` on carry loss."""
+
+    @property
+    def input_ids(self) -> Any: ...
+    @property
+    def target_start(self) -> int: ...
+
+
+Render = Callable[[Chat, Message], Example]
+"""`Renderer.example`."""
+
+
+def read_corpus(corpus: Store) -> Iterator[tuple[str, Chat, Message]]:
+    """Rows of a corpus directory in file order: id, chat, target. Raises `DataError` naming the file and the row."""
+    names = [name for name in corpus.list() if name.endswith(".parquet")]
+    if not names:
+        raise DataError(f"no corpus in {corpus.uri}: it holds no parquet file. Run the corpus stage first")
+    for name in names:
+        table: pa.Table = corpus.read_table(name)
+        missing = [column for column in CORPUS_COLUMNS if column not in table.column_names]
+        if missing:
+            raise DataError(
+                f"{corpus.at(name)} is not a training corpus: it lacks {', '.join(missing)} "
+                f"(has {', '.join(table.column_names)})"
+            )
+        columns = (table.column(column).to_pylist() for column in ("id", "chat", "target"))
+        for number, (row_id, chat, target) in enumerate(zip(*columns, strict=True)):
+            try:
+                yield row_id, Chat.model_validate_json(chat), Message.model_validate_json(target)
+            except ValueError as error:
+                raise DataError(f"{corpus.at(name)}, row {number} ({row_id}): {error}") from None
+
+
+def tokenise(
+    rows: Iterable[tuple[str, Chat, Message]], render: Render, tokens: Store, *, max_length: int
+) -> dict[str, int]:
+    """Render all rows once and publish them in `tokens`; does nothing where that is already done.
+
+    Rows longer than `max_length` tokens are left out and counted. Returns the counts: rows, kept, too_long, tokens,
+    target_tokens, longest. Raises `TrainingError` when no row is left or two rows share an id.
+    """
+    if tokens.exists(COUNTS):
+        found: dict[str, int] = tokens.read_json(COUNTS)["counts"]
+        return found
+    ids: list[str] = []
+    parts: list[npt.NDArray[np.int32]] = []
+    starts: list[int] = []
+    total = longest = 0
+    for row_id, chat, target in rows:
+        total += 1
+        example = render(chat, target)
+        size = len(example.input_ids)
+        longest = max(longest, size)
+        if size > max_length:
+            continue
+        if not 0 < example.target_start < size:
+            raise TrainingError(f"corpus row {row_id} has its target at {example.target_start} of {size} tokens")
+        ids.append(row_id)
+        parts.append(np.asarray(example.input_ids, dtype=np.int32))
+        starts.append(example.target_start)
+    if not ids:
+        raise TrainingError(
+            f"no row left to train on: {total} in the corpus, {total} longer than max_length={max_length} "
+            f"(the longest has {longest} tokens). Raise train.max_length or check the corpus stage"
+        )
+    if len(set(ids)) != len(ids):
+        raise TrainingError(f"the corpus has {len(ids) - len(set(ids))} rows whose id is not unique")
+    lengths = np.array([len(part) for part in parts], dtype=np.int64)
+    counts = {
+        "rows": total,
+        "kept": len(ids),
+        "too_long": total - len(ids),
+        "tokens": int(lengths.sum()),
+        "target_tokens": int(lengths.sum() - sum(starts)),
+        "longest": longest,
+    }
+    flat = np.concatenate(parts)
+    buffer = io.BytesIO()
+    np.save(buffer, flat)
+    tokens.write(TOKENS, buffer.getvalue())
+    import pyarrow as pa
+
+    starts_column = np.array(starts, dtype=np.int64)
+    tokens.write_table(ROWS, pa.table({"id": ids, "length": lengths, "target_start": starts_column}))
+    digest = hashlib.sha256(flat.tobytes() + starts_column.tobytes()).hexdigest()[:16]
+    tokens.write_json(COUNTS, {"counts": counts, "digest": digest})
+    return counts
+
+
+@dataclass(frozen=True)
+class TokenTable:
+    """All rows as token ids. `flat` holds them end to end, memory-mapped where the place is a local path.
+
+    lengths, targets and starts (all int64, one entry a row): tokens, target tokens, index of the first target token.
+    `digest` is a short hash of all tokens and starts.
+    """
+
+    ids: list[str]
+    flat: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.int64]
+    digest: str
+
+    @classmethod
+    def open(cls, tokens: Store) -> TokenTable:
+        """Read what `tokenise` published."""
+        if not tokens.exists(COUNTS):
+            raise TrainingError(f"no tokenised corpus in {tokens.uri}. Run toolace.training.dataset.tokenise first")
+        table = tokens.read_table(ROWS)
+        lengths = table.column("length").to_numpy().astype(np.int64)
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        if tokens.local is not None:
+            flat = np.load(Path(tokens.local) / TOKENS, mmap_mode="r")
+        else:
+            flat = np.load(io.BytesIO(tokens.read(TOKENS)))
+        if len(flat) != offsets[-1]:
+            raise TrainingError(f"{tokens.at(TOKENS)} has {len(flat)} tokens, not {offsets[-1]}. Delete {tokens.uri}")
+        starts = table.column("target_start").to_numpy().astype(np.int64)
+        digest = tokens.read_json(COUNTS)["digest"]
+        return cls(table.column("id").to_pylist(), flat, offsets, lengths, starts, digest)
+
+    @property
+    def targets(self) -> npt.NDArray[np.int64]:
+        """Target tokens of every row."""
+        return self.lengths - self.starts
+
+    def row(self, index: int) -> npt.NDArray[np.int32]:
+        """The token ids of one row."""
+        return self.flat[self.offsets[index] : self.offsets[index + 1]]

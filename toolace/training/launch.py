@@ -1,0 +1,137 @@
+"""A training run on Ray Train: workers, resources, restarts; the driver can be run again at any time.
+
+A run's directory:
+    tokens/ or elsewhere     the tokenised corpus (`TrainSpec.tokens`)
+    checkpoints/             index.json, step-000200/...; deleted once the model is published
+    steps.jsonl              one line an optimizer step; tensorboard/ has the curves
+    model/                   the exported Hugging Face directory
+    result.json              written last: the run is complete
+    ray/                     Ray Train's own state, of no use after the run; deleted
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from typing import Any
+
+from toolace.config import TrainConfig
+from toolace.errors import TrainingError
+from toolace.storage import Store
+from toolace.training.dataset import TokenTable
+from toolace.training.loop import Reporter, checkpoints_of, finished, plan_run, train
+from toolace.training.spec import TrainResult, TrainSpec
+from toolace.training.steplog import read_steps
+
+POLL_S = 1.0
+"""How often the driver looks for new steps to report, seconds."""
+
+
+def run_training(spec: TrainSpec, progress: Reporter | None = None) -> TrainResult:
+    """Train on the Ray cluster that this process is connected to, and return the result.
+
+    Continues from the latest checkpoint, after a dead worker (up to `max_failures` times) as after a dead driver;
+    returns at once where the run is complete. `progress` is called in a thread with the newest step's record.
+    Raises `TrainingError`.
+    """
+    if (done := finished(spec)) is not None:
+        return done
+    spec = spec.model_copy(update={"tokens": Store(spec.tokens).uri, "out": Store(spec.out).uri})
+    table = TokenTable.open(Store(spec.tokens))
+    checkpoints_of(spec, table, plan_run(spec, table), spec.settings.workers).check()
+    stop = threading.Event()
+    follower = threading.Thread(target=_follow, args=(spec, progress, stop), daemon=True)
+    if progress is not None:
+        follower.start()
+    try:
+        _fit(spec)
+    finally:
+        stop.set()
+        if progress is not None:
+            follower.join()
+    result = finished(spec)
+    if result is None:
+        raise TrainingError(f"the workers ended, but {spec.out} has no result. Run the same command again")
+    return result
+
+
+def _fit(spec: TrainSpec) -> None:
+    # Defaults of Ray Train's controller: a poll of 2 s would be a good part of a short run.
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+    import ray.train
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    out, settings = Store(spec.out), spec.settings
+    if out.local is not None:
+        out.local.mkdir(parents=True, exist_ok=True)
+    trainer = TorchTrainer(
+        _worker,
+        train_loop_config={"spec": spec.model_dump(mode="json")},
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=settings.workers,
+            use_gpu=settings.gpus_per_worker > 0,
+            resources_per_worker=_resources(settings),
+        ),
+        torch_config=TorchConfig(backend="nccl" if spec.kind == "cuda" else "gloo"),
+        run_config=ray.train.RunConfig(
+            # A new name each time: checkpoints are this package's own, Ray's state of an earlier driver is of no use.
+            name=f"attempt-{uuid.uuid4().hex[:8]}",
+            storage_path=out.at("ray"),
+            failure_config=ray.train.FailureConfig(max_failures=settings.max_failures),
+        ),
+    )
+    try:
+        answer = trainer.fit().return_value
+    except ray.train.TrainingFailedError as error:
+        raise TrainingError(
+            f"training in {spec.out} failed and was restarted {settings.max_failures} times at the most: "
+            f"{_cause(error)}. Run the same command again to continue from the latest checkpoint"
+        ) from error
+    finally:
+        out.delete("ray")
+    if answer is not None:
+        raise TrainingError(answer)
+
+
+def _worker(config: dict[str, Any]) -> str | None:
+    """What runs in each Ray Train worker. Returns the message of an error that a restart would only repeat."""
+    import logging
+
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    spec = TrainSpec.model_validate(config["spec"])
+    try:
+        train(spec)
+    except TrainingError as error:
+        if spec.settings.workers > 1:
+            raise  # The others may be waiting for this worker: only the group's end frees them.
+        return str(error)
+    return None
+
+
+def _resources(settings: TrainConfig) -> dict[str, float]:
+    resources: dict[str, float] = {"CPU": settings.cpus_per_worker}
+    if settings.gpus_per_worker > 0:
+        resources["GPU"] = settings.gpus_per_worker
+    return resources
+
+
+def _cause(error: BaseException) -> str:
+    """The last line of the workers' errors: Ray's messages hold whole tracebacks."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def _follow(spec: TrainSpec, progress: Reporter, stop: threading.Event) -> None:
+    out = Store(spec.out)
+    last: dict[str, Any] | None = None
+    ended = False
+    while not ended:
+        ended = stop.wait(POLL_S)
+        records = read_steps(out)
+        if records and records[-1] != last:
+            last = records[-1]
+            progress(last)
