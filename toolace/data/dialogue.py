@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 
+from toolace.calls.formats import render_calls
 from toolace.calls.names import name_map, normalise_tools, rename_calls
-from toolace.calls.schema import Call, Chat, Message, Sample, Tool, canonical_json
+from toolace.calls.schema import Call, Chat, Message, Sample, Tool
 from toolace.data.records import Dialogue, RowError, Targets
+from toolace.errors import DataError
 
 
 def samples_of(dialogue: Dialogue, *, name: str, row: int, targets: Targets = "all") -> tuple[Sample, ...]:
@@ -33,6 +36,10 @@ def samples_of(dialogue: Dialogue, *, name: str, row: int, targets: Targets = "a
         calls = rename_calls(turn.calls, names)
         for call in calls:
             check_required(call, by_name[call.name])
+        try:
+            render_calls(calls)
+        except DataError as error:
+            raise RowError(f"bad_value: {error}") from None
         spoken = names.get(turn.name, turn.name) if turn.name else None
         turns.append(turn.model_copy(update={"calls": calls, "name": spoken}) if turn.calls or turn.name else turn)
     check_order(turns)
@@ -67,12 +74,15 @@ def kind_of(chat: Chat, reference: Message) -> str:
 
 
 def content_hash(chat: Chat, reference: Message | None = None) -> str:
-    """Hash of what a sample says, free of where it came from. Raises `RowError` for text that UTF-8 cannot hold."""
+    """Hash of what a sample says, free of where it came from. Raises `RowError` for what JSON cannot hold."""
     data = [chat.model_dump(), reference.model_dump() if reference is not None else None]
     try:
-        return hashlib.sha256(canonical_json(data).encode()).hexdigest()
+        text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
     except UnicodeEncodeError as error:
         raise RowError(f"bad_text: half of a surrogate pair, {error.object[error.start : error.end]!r}") from None
+    except ValueError as error:
+        raise RowError(f"bad_value: {error}") from None
 
 
 def join_assistant(turns: Sequence[Message]) -> list[Message]:
@@ -94,7 +104,7 @@ def check_order(turns: Sequence[Message]) -> None:
         raise RowError("no_messages: the row has no turns")
     before: Message | None = None
     for index, turn in enumerate(turns):
-        state = "start" if before is None or before.role == "system" else before.role
+        state: str = "start" if before is None or before.role == "system" else before.role
         if before is not None and before.role == "assistant" and before.calls:
             state = "call"
         allowed = {

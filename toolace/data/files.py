@@ -27,6 +27,8 @@ PARQUET_BATCH = 256
 """Rows of a parquet file in memory at a time."""
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://")
+_OPTIONS = re.compile(r"(.*?)(\?\w+=[^/]*)?", re.DOTALL)
+"""`s3://bucket/key?region=eu-west-1`: options at the end of a URI, not a wildcard."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,9 @@ class DataFile:
             if self.filesystem is None:
                 return open(self.path, "rb")
             return io.BufferedReader(self.filesystem.open_input_file(self.path))
-        except OSError as error:
+        except Exception as error:  # remote filesystems raise errors of their own HTTP clients
+            if self.filesystem is None and not isinstance(error, OSError):
+                raise
             raise DataError(f"{self.path} cannot be opened: {error}. Check the path and your rights to it") from None
 
 
@@ -84,8 +88,9 @@ def open_filesystem(uri: str, scheme: str) -> tuple[Any, str]:
             from huggingface_hub import HfFileSystem
 
             return fs.PyFileSystem(fs.FSSpecHandler(HfFileSystem())), uri.removeprefix("hf://")
-        base, wild, rest = _split_glob(uri)
-        filesystem, path = fs.FileSystem.from_uri(base or uri)
+        plain, options = _OPTIONS.fullmatch(uri).groups("")  # type: ignore[union-attr]  # matches any text
+        base, wild, rest = _split_glob(plain)
+        filesystem, path = fs.FileSystem.from_uri(base + options)
         return filesystem, f"{path.rstrip('/')}/{wild}{rest}" if wild else path
     except (OSError, ValueError, NotImplementedError) as error:
         raise DataError(
@@ -100,26 +105,33 @@ def read_rows(file: DataFile) -> Iterator[tuple[int, Any]]:
     The kind of file is seen from its first bytes, not from its suffix: many `.json` files hold JSON Lines.
     Raises `DataError` where the file as a whole cannot be read.
     """
-    with file.open() as stream:
-        head = stream.read(4096)
-        stream.seek(0)
-        start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-        if head.startswith(b"PAR1"):
-            yield from _read_parquet(file)
-        elif head.startswith((b"\x1f\x8b", b"PK\x03\x04", b"\x28\xb5\x2f\xfd", b"BZh")):
-            raise DataError(f"{file.path} is compressed. Decompress it first, then give the JSON or parquet file")
-        elif not start and file.size <= len(head):
-            raise DataError(f"{file.path} holds only blank space. Give a file with at least one row")
-        elif start.startswith(b"["):
-            yield from _read_document(file, stream)
-        elif start.startswith(b"{"):
-            yield from _read_lines(file, stream)
-        else:
-            _check_text(head, file, "")
-            raise DataError(
-                f"{file.path} is neither JSON, JSON Lines nor parquet: it begins with {shorten(bytes(start[:40]), 60)}."
-                " Convert it to one of these"
-            )
+    try:
+        with file.open() as stream:
+            yield from _read(file, stream)
+    except OSError as error:
+        raise DataError(f"{file.path} cannot be read: {error}. Check the path and your rights to it") from None
+
+
+def _read(file: DataFile, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
+    head = stream.read(4096)
+    stream.seek(0)
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if head.startswith(b"PAR1"):
+        yield from _read_parquet(file)
+    elif head.startswith((b"\x1f\x8b", b"PK\x03\x04", b"\x28\xb5\x2f\xfd", b"BZh")):
+        raise DataError(f"{file.path} is compressed. Decompress it first, then give the JSON or parquet file")
+    elif not start and file.size <= len(head):
+        raise DataError(f"{file.path} holds only blank space. Give a file with at least one row")
+    elif start.startswith(b"["):
+        yield from _read_document(file, stream)
+    elif start.startswith(b"{"):
+        yield from _read_lines(file, stream)
+    else:
+        _check_text(head, file, "")
+        raise DataError(
+            f"{file.path} is neither JSON, JSON Lines nor parquet: it begins with {shorten(bytes(start[:40]), 60)}."
+            " Convert it to one of these"
+        )
 
 
 def _read_lines(file: DataFile, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
@@ -242,11 +254,11 @@ def _find_remote(filesystem: Any, path: str, location: str) -> list[tuple[str, i
                 return [(info.path, info.size or 0)]
         selector = fs.FileSelector(base.rstrip("/") if wild else path.rstrip("/"), recursive=True, allow_not_found=True)
         infos = [info for info in filesystem.get_file_info(selector) if info.type == fs.FileType.File]
-    except OSError as error:
+    except Exception as error:  # remote filesystems raise errors of their own HTTP clients
         raise DataError(f"{location} cannot be listed: {error}. Check the address and your rights to it") from None
     if wild:
-        pattern = _glob_pattern(path)
-        return [(info.path, info.size or 0) for info in infos if pattern.fullmatch(info.path)]
+        pattern = _glob_pattern(path.lstrip("/"))
+        return [(info.path, info.size or 0) for info in infos if pattern.fullmatch(info.path.lstrip("/"))]
     return [(info.path, info.size or 0) for info in infos if info.path.endswith(SUFFIXES)]
 
 

@@ -137,7 +137,7 @@ def _convert_file(file: DataFile, format: str, limit: int | None, targets: Targe
             if limit is not None and done >= limit:
                 return
             done += 1
-            yield _convert_row(file, format, number, value, targets)
+            yield convert_row(file, format, number, value, targets)
 
 
 def _detect(value: Any) -> str | None:
@@ -158,7 +158,8 @@ def _unknown_format(file: DataFile, values: list[Any]) -> str:
     )
 
 
-def _convert_row(file: DataFile, format: str, number: int, value: Any, targets: Targets) -> RowResult:
+def convert_row(file: DataFile, format: str, number: int, value: Any, targets: Targets) -> RowResult:
+    """One row as samples, or why not. Never raises for a row, whatever it holds."""
     try:
         if isinstance(value, RowError):
             raise value

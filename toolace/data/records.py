@@ -23,6 +23,7 @@ REASONS: dict[str, str] = {
     "bad_row": "the row lacks a field of its format, or a field has the wrong type",
     "bad_text": "text holds half of a surrogate pair, which UTF-8 cannot hold",
     "bad_tools": "the tool list cannot be read",
+    "bad_value": "a value that JSON cannot hold (an infinite number), or an argument nested deeper than 64 levels",
     "empty_answer": "an assistant turn has neither text nor calls",
     "missing_required": "a call leaves out a required argument",
     "no_messages": "the row has no turns",

@@ -74,7 +74,8 @@ def convert(row: Mapping[str, Any]) -> Dialogue:
 
 def _blocks(text: str) -> Iterator[tuple[str, str]]:
     """(kind, text) of each entry of `input`; a line without a label goes on with the entry before it."""
-    kind, lines = "", []
+    kind = ""
+    lines: list[str] = []
     for line in text.splitlines():
         found = _LINE.match(line)
         if found:

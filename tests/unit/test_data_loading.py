@@ -1,0 +1,273 @@
+"""Files, counts and identities: every row is in a sample, in quarantine or without a target."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from toolace.data import BadRow, GoodRow, SkippedRow, files, iter_rows, iter_samples, load_samples
+from toolace.data.records import REASONS, SKIPS
+from toolace.errors import DataError
+
+TOOL = {"name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}}
+CALL = {"function": {"name": "f", "arguments": {"a": "1"}}}
+USER = {"role": "user", "content": "go"}
+GOOD = {"messages": [USER, {"role": "assistant", "tool_calls": [CALL]}], "tools": [TOOL]}
+TEXT = {"messages": [USER, {"role": "assistant", "content": "no"}], "tools": [TOOL]}
+UNANSWERED = {"messages": [USER], "tools": [TOOL]}
+MISSING = {"messages": [USER, {"role": "assistant", "tool_calls": [{"name": "f"}]}], "tools": [TOOL]}
+UNKNOWN = {"messages": [USER, {"role": "assistant", "tool_calls": [CALL]}], "tools": []}
+KINDS: dict[str, Any] = {
+    "good": GOOD, "text": TEXT, "no_assistant_turn": UNANSWERED,
+    "missing_required": MISSING, "unknown_tool": UNKNOWN, "bad_row": {}, "bad_json": None,
+}  # fmt: skip
+
+
+def write(path: Path, rows: list[Any]) -> Path:
+    path.write_text("\n".join("{broken" if row is None else json.dumps(row) for row in rows) + "\n")
+    return path
+
+
+@given(
+    kinds=st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=12), targets=st.sampled_from(["all", "calls"])
+)
+@settings(max_examples=60, deadline=None)
+def test_counts_add_up(tmp_path_factory: pytest.TempPathFactory, kinds: list[str], targets: Any) -> None:
+    kinds = ["good", *kinds]
+    path = write(tmp_path_factory.mktemp("rows") / "a.jsonl", [KINDS[kind] for kind in kinds])
+    loaded = load_samples(path, targets=targets)
+    assert loaded.rows == len(kinds) == loaded.used + len(loaded.quarantined) + len(loaded.skipped)
+    expected = Counter("no_call_turn" if kind == "text" and targets == "calls" else kind for kind in kinds)
+    assert loaded.used == expected["good"] + expected["text"]
+    assert loaded.reasons() == {kind: n for kind, n in expected.items() if kind in REASONS}
+    assert loaded.skips() == {kind: n for kind, n in expected.items() if kind in SKIPS}
+    numbers = {bad.row: kinds[bad.row - 1] for bad in loaded.quarantined}
+    assert all(kind == bad.reason for bad, kind in zip(loaded.quarantined, numbers.values(), strict=True))
+
+
+def test_all_reasons_that_are_raised_are_listed() -> None:
+    import re
+
+    sources = [*Path(files.__file__).parent.glob("*.py"), *Path(files.__file__).parent.glob("sources/*.py")]
+    raised = set()
+    for source in sources:
+        raised |= set(re.findall(r'RowError\(\s*f?"(\w+): ', source.read_text()))
+        raised |= set(re.findall(r'BadRow\(number, "(\w+)"', source.read_text()))
+    assert raised <= set(REASONS)
+    assert len(raised) > 8
+
+
+def test_iterator_gives_the_same_rows_in_order(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [GOOD, None, UNANSWERED, TEXT])
+    results = list(iter_samples(path))
+    assert [type(result) for result in results] == [GoodRow, BadRow, SkippedRow, GoodRow]
+    assert [result.row for result in results] == [1, 2, 3, 4]
+    ids = [sample.id for result in results if isinstance(result, GoodRow) for sample in result.samples]
+    assert ids == [sample.id for sample in load_samples(path).samples]
+
+
+def test_limit_counts_rows_over_all_files(tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", [GOOD, UNKNOWN])
+    write(tmp_path / "b.jsonl", [GOOD, GOOD])
+    loaded = load_samples(tmp_path, limit=3)
+    assert (loaded.rows, loaded.used) == (3, 2)
+
+
+def test_ids_are_stable_unique_and_free_of_the_place(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / "a.jsonl", [GOOD, GOOD, TEXT])
+        write(tmp_path / folder / "b.jsonl", [GOOD])
+    one, two = (load_samples(tmp_path / folder).samples for folder in ("one", "two"))
+    assert [s.id for s in one] == [s.id for s in two]
+    assert len({s.id for s in one}) == 4
+    assert [s.source for s in one] == ["a.jsonl:1:1", "a.jsonl:2:1", "a.jsonl:3:1", "b.jsonl:1:1"]
+    both = load_samples(tmp_path).samples
+    assert len({s.id for s in both}) == 8, "equal rows of equally named files differ"
+
+
+def test_group_is_shared_by_samples_that_share_a_tool(tmp_path: Path) -> None:
+    other = json.loads(json.dumps(GOOD).replace('"f"', '"g"'))
+    groups = [sample.group for sample in load_samples(write(tmp_path / "a.jsonl", [GOOD, other, TEXT])).samples]
+    assert groups[0] == groups[2] != groups[1]
+
+
+def test_json_list_jsonl_and_parquet_hold_the_same(tmp_path: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    rows = [GOOD, TEXT]
+    write(tmp_path / "a.json", rows)
+    (tmp_path / "b.json").write_text("\ufeff " + json.dumps(rows, indent=1), encoding="utf-8")
+    plain = [{"messages": json.dumps(row["messages"]), "tools": json.dumps(row["tools"])} for row in rows]
+    parquet.write_table(pyarrow.Table.from_pylist(plain), tmp_path / "c.parquet")
+    found = [
+        [(s.chat, s.reference) for s in load_samples(tmp_path / name, format="openai").samples]
+        for name in ("a.json", "b.json", "c.parquet")
+    ]
+    assert found[0] == found[1] == found[2]
+    assert len(found[0]) == 2
+
+
+def test_line_numbers_count_blank_lines(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(f"{json.dumps(GOOD)}\n\n\n{{oops\n")
+    loaded = load_samples(path)
+    assert (loaded.rows, loaded.quarantined[0].row) == (2, 4)
+
+
+def test_nan_is_not_json(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [GOOD])
+    path.write_text(path.read_text() + '{"messages": [NaN]}\n')
+    assert load_samples(path).reasons() == {"bad_json": 1}
+
+
+def test_deep_nesting_is_a_bad_row_not_a_crash(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [GOOD])
+    deep = "[" * 100_000 + "]" * 100_000
+    middle = json.dumps(GOOD).replace('"1"', "[" * 900 + "]" * 900)
+    path.write_text(f'{path.read_text()}{{"messages": {deep}}}\n{middle}\n')
+    loaded = load_samples(path)
+    assert loaded.rows == 3
+    assert loaded.quarantined[0].reason == "bad_json"
+
+
+def test_globs_directories_and_uris(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    write(tmp_path / "a.jsonl", [GOOD])
+    write(tmp_path / "sub" / "b.jsonl", [GOOD])
+    (tmp_path / "notes.txt").write_text("not data")
+    count = {
+        pattern: load_samples(pattern).rows
+        for pattern in (
+            str(tmp_path),
+            f"{tmp_path}/*.jsonl",
+            f"{tmp_path}/**/*.jsonl",
+            f"file://{tmp_path}/a.jsonl",
+            f"file://{tmp_path}",
+            f"file://{tmp_path}/*.jsonl",
+            f"file://{tmp_path}/**/*.jsonl",
+            f"file://{tmp_path}/s[t-v]b/?.jsonl",
+        )
+    }
+    assert list(count.values()) == [2, 1, 2, 1, 2, 1, 2, 1]
+
+
+def test_a_hub_like_filesystem_is_read_through_fsspec(tmp_path: Path) -> None:
+    """The wrapping that `hf://` gets, around fsspec's memory filesystem in place of the hub."""
+    import fsspec
+    import pyarrow
+    from pyarrow import fs, parquet
+
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/datasets/someone/rows/a.jsonl", json.dumps(GOOD).encode())
+    plain = {"messages": [json.dumps(GOOD["messages"])], "tools": [json.dumps(GOOD["tools"])]}
+    parquet.write_table(pyarrow.table(plain), tmp_path / "b.parquet")
+    memory.pipe("/datasets/someone/rows/b.parquet", (tmp_path / "b.parquet").read_bytes())
+    wrapped = fs.PyFileSystem(fs.FSSpecHandler(memory))
+    loaded = load_samples("datasets/someone/rows/*", filesystem=wrapped, format="openai")
+    assert [s.source for s in loaded.samples] == ["a.jsonl:1:1", "b.parquet:1:1"]
+    with pytest.raises(DataError, match="no data file at datasets/nobody"):
+        load_samples("datasets/nobody", filesystem=wrapped)
+
+
+def test_hub_and_bucket_addresses_go_to_their_filesystems() -> None:
+    filesystem, path = files.open_filesystem("hf://datasets/someone/rows/*.jsonl", "hf")
+    assert type(filesystem.handler.fs).__name__ == "HfFileSystem"
+    assert path == "datasets/someone/rows/*.jsonl"
+    filesystem, path = files.open_filesystem("s3://bucket/a/*.jsonl?region=eu-west-1", "s3")
+    assert filesystem.type_name == "s3"
+    with pytest.raises(DataError, match="ftp://host/x cannot be opened"):
+        load_samples("ftp://host/x")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", b"", "is empty"),
+        ("a.jsonl", b" \n\n", "only blank space"),
+        ("a.json", b"[]", "empty list"),
+        ("a.json", b'[{"messages": [', "not whole JSON"),
+        ("a.json", b'{\n "rows": []\n}', "one JSON object spread over lines"),
+        ("a.jsonl", b"{broken\n{broken\n", "none of its 2 lines is JSON|none of the first 2 rows"),
+        ("a.jsonl", b"{\xff\xfe", "not UTF-8"),
+        ("a.json", b'[{"a": "\xe9t\xe9"}]', "not UTF-8"),
+        ("a.jsonl", '{"a": 1}'.encode("utf-16"), "NUL|not UTF-8"),
+        ("a.jsonl", bytes(range(1, 200)), "not UTF-8|neither JSON"),
+        ("a.jsonl", b'{"a": 1}\n{"\0"}\n', "NUL"),
+        ("a.csv", b"query,answer\n1,2\n", "neither JSON, JSON Lines nor parquet"),
+        ("a.jsonl.gz", b"\x1f\x8b\x08rest", "is compressed"),
+        ("a.parquet", b"PAR1 and then nothing", "damaged parquet"),
+        ("a.jsonl", b'{"text": "hello"}\n', "in no known format"),
+        ("a.jsonl", b"[1, 2]", "in no known format"),
+    ],
+)
+def test_unreadable_files_are_named_with_a_way_out(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        load_samples(path)
+    assert str(path) in str(caught.value)
+    assert any(word in str(caught.value) for word in ("Give", "Convert", "Decompress", "Download"))
+
+
+def test_unknown_format_names_what_was_tried(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"prompt": "x", "completion": "y"}\n')
+    with pytest.raises(DataError) as caught:
+        load_samples(tmp_path / "a.jsonl")
+    for word in ("prompt, completion", "toolace", "openai", "xlam", "glaive", "toolrl", "seal_tools", "api_bank"):
+        assert word in str(caught.value)
+
+
+def test_missing_files_and_empty_directories(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    for location in (tmp_path / "gone.jsonl", tmp_path, tmp_path / "*.jsonl"):
+        with pytest.raises(DataError, match="no data file at"):
+            load_samples(location)
+
+
+def test_a_line_too_long_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.jsonl", [GOOD, GOOD])
+    monkeypatch.setattr(files, "MAX_LINE", 40)
+    with pytest.raises(DataError, match=r"line 1: longer than"):
+        load_samples(path)
+
+
+def test_no_usable_row_is_an_error_with_counts(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [UNKNOWN, MISSING, UNKNOWN])
+    with pytest.raises(DataError, match=r"3 of 3 rows quarantined \(unknown_tool 2, missing_required 1\)"):
+        load_samples(path)
+    with pytest.raises(DataError, match=r"1 without a target \(no_call_turn 1\)"):
+        load_samples(write(tmp_path / "b.jsonl", [TEXT]), targets="calls")
+
+
+def test_wrong_options() -> None:
+    with pytest.raises(DataError, match="unknown format 'csv'"):
+        load_samples("x", format="csv")  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="unknown targets 'some'"):
+        load_samples("x", targets="some")  # type: ignore[arg-type]
+
+
+def test_iter_rows_gives_rows_as_they_are(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [GOOD, None])
+    raw, bad = iter_rows(path)
+    assert raw.value == GOOD  # type: ignore[union-attr]
+    assert isinstance(bad, BadRow) and bad.reason == "bad_json"
+
+
+def test_import_is_light(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [GOOD])
+    code = (
+        f"import sys; from toolace.data import load_samples; load_samples({str(path)!r}); "
+        "print([m for m in ('torch', 'ray', 'transformers', 'pyarrow', 'huggingface_hub') if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
