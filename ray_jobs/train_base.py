@@ -1,0 +1,22 @@
+"""Train the embedded tiny base model: python ray_jobs/train_base.py --config configs/tiny_base.yaml [--set steps=20]"""
+
+from __future__ import annotations
+
+import argparse
+
+from toolace.training.scratch_config import load_tiny_base_config
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", required=True, help="YAML file with the settings of TinyBaseConfig")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting")
+    arguments = parser.parse_args()
+    config = load_tiny_base_config(arguments.config, arguments.set)
+    from toolace.training.scratch import train_base
+
+    train_base(config)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Settings of the tiny base model's recipe. Pure pydantic: parsed without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from toolace.errors import ConfigError
+
+
+class TinyBaseConfig(BaseModel):
+    """How the embedded base model is made: architecture, corpus, optimiser, length of the run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    output: str = "toolace/assets/tiny_base"
+    """Directory of the exported checkpoint."""
+    work: str = "runs/tiny_base"
+    """Directory of the tokenizer, the resumable state and the log."""
+    seed: int = 7
+
+    vocabulary: int = Field(2048, ge=512)
+    layers: int = Field(4, ge=1)
+    width: int = Field(256, ge=64, multiple_of=32)
+    heads: int = Field(8, ge=1)
+    intermediate: int = Field(704, ge=64)
+    max_positions: int = Field(1024, ge=256)
+
+    steps: int = Field(9000, ge=1)
+    max_minutes: float | None = Field(None, gt=0)
+    """With a limit, the schedule follows whichever is further along: steps or minutes."""
+    batch_tokens: int = Field(4096, ge=512)
+    """Tokens of a batch, padding included."""
+    matrix_lr: float = Field(0.02, gt=0)
+    """Muon on the matrices."""
+    lr: float = Field(3e-3, gt=0)
+    """AdamW on embeddings, norms and biases."""
+    warmup: float = Field(0.02, ge=0, lt=1)
+    average: float = Field(0.995, ge=0, lt=1)
+    """Decay of the running average of the weights, which is what is evaluated and exported."""
+    compiled: bool = True
+    """Compile the layers (a few seconds for each length of batch; needs a C++ compiler)."""
+    threads: int = Field(2, ge=1)
+
+    easy_until: float = Field(0.3, ge=0, le=1)
+    """The share of `base-easy` rows falls from 1 to 0 over this part of the run."""
+    check_share: float = Field(0.13, ge=0, le=1)
+    """Share of rows turned into check-and-correct exercises, once the easy part is half over."""
+    check_wrong: float = Field(0.5, ge=0, le=1)
+    """Share of those exercises whose draft is wrong."""
+
+    evaluate_minutes: float = Field(4.0, gt=0)
+    evaluate_rows: int = Field(200, ge=1)
+
+
+def load_tiny_base_config(path: str | Path, overrides: list[str] | None = None) -> TinyBaseConfig:
+    """The settings of a YAML file, with `key=value` overrides on top.
+
+    Raises:
+        ConfigError: unreadable file, unknown key or value out of bounds.
+    """
+    import yaml
+
+    try:
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        for item in overrides or []:
+            key, separator, value = item.partition("=")
+            if not separator:
+                raise ConfigError(f"override {item!r} has no '=': write key=value")
+            data[key] = yaml.safe_load(value)
+        return TinyBaseConfig.model_validate(data)
+    except ConfigError:
+        raise
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot use {path} as settings of the tiny base model: {error}") from error
