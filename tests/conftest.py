@@ -31,7 +31,8 @@ def ray_local() -> Iterator[None]:
         include_dashboard=False,
         object_store_memory=120 * 2**20,
         log_to_driver=False,
-        runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
+        # Workers import the package and the helper modules of the tests, as this process does.
+        runtime_env={"env_vars": {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}},
     )
     yield
     ray.shutdown()

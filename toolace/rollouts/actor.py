@@ -109,11 +109,17 @@ class ShardActor:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         shards = zip(*(batch[name].tolist() for name in ("job", "number", "rows", "ids")), strict=True)
-        counts = [self._run(job, ShardInfo(number, rows, ids)) for job, number, rows, ids in shards]
-        return {"job": batch["job"], "number": batch["number"], "counts": counts}
+        told = []
+        for job, number, rows, ids in shards:
+            try:
+                told.append(json.dumps(self._run(job, ShardInfo(number, rows, ids))))
+            except ToolaceError as error:
+                # Told as a row: what a task raises reaches the driver as text, and Ray might retry it.
+                told.append(json.dumps({"error": type(error).__name__, "message": str(error)}))
+        return {"job": batch["job"], "number": batch["number"], "told": told}
 
-    def _run(self, job_number: int, shard: ShardInfo) -> str:
-        """One shard from samples to published records; its counts as JSON."""
+    def _run(self, job_number: int, shard: ShardInfo) -> dict[str, Any]:
+        """One shard from samples to published records; its counts and times."""
         model = self._ready.result()
         started = time.time()
         job = self._setup.jobs[job_number]
@@ -127,7 +133,7 @@ class ShardActor:
         counts.shards = 1
         results = {row.id: opened.records[row.id] for row in rows}
         publish(out, shard, make_table(results, opened.errors, counts))
-        return json.dumps({"counts": counts.as_dict(), "started": started, "finished": time.time()})
+        return {"counts": counts.as_dict(), "started": started, "finished": time.time()}
 
     def _engine_thread(self) -> None:
         """Everything that touches the engine: CUDA and OpenMP keep state by thread."""

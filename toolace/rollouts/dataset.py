@@ -11,7 +11,7 @@ from typing import Any
 
 from toolace.config import EngineConfig, ModelConfig, RolloutConfig
 from toolace.data.shards import ShardIndex, ShardInfo, read_index
-from toolace.errors import RolloutError, StorageError, ToolaceError
+from toolace.errors import ConfigError, DataError, EngineError, RolloutError, StorageError, TemplateError, ToolaceError
 from toolace.rollouts.actor import LAST_WORDS, RolloutJob, Setup, ShardActor
 from toolace.rollouts.outputs import Counts, copy_index, load, read_records
 from toolace.rollouts.worker import TextCodec, describe
@@ -22,6 +22,10 @@ __all__ = ["Counts", "Progress", "RolloutJob", "read_records", "run_rollouts"]
 MAX_RESTARTS = 8
 """Times that Ray may replace an actor's dead process before the stage fails: a row that kills its engine every time
 must not be tried for ever, lost machines must not matter."""
+
+_ERRORS: dict[str, type[ToolaceError]] = {
+    kind.__name__: kind for kind in (ConfigError, DataError, EngineError, RolloutError, StorageError, TemplateError)
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +135,9 @@ def run_rollouts(
         try:
             for row in _stream(setup, missing):
                 state = states[row["job"]]
-                told = json.loads(row["counts"])
+                told = json.loads(row["told"])
+                if "error" in told:
+                    raise _ERRORS.get(told["error"], RolloutError)(told["message"])
                 counts = Counts(**told["counts"])
                 state.add(row["number"], counts)
                 state.own_rows += counts.rows
@@ -194,12 +200,7 @@ def _progress(state: _Job) -> Progress:
 
 
 def _explain(error: BaseException, states: Sequence[_Job]) -> ToolaceError:
-    """The error of ours inside what Ray raised, or a `RolloutError` that says what Ray said."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, ToolaceError):
-            return seen
-        seen = getattr(seen, "cause", None) or seen.__cause__
+    """A `RolloutError` with an engine's last words, or with what Ray said."""
     words = [s.out.read_json(LAST_WORDS)["error"] for s in states[:1] if s.out.exists(LAST_WORDS)]
     return RolloutError(
         f"the rollout stopped: {words[0] if words else describe(error)[:2000]}. What was published stays: "
