@@ -130,6 +130,12 @@ class Store:
             raise self._failed("list", path, error) from None
         return sorted(i.base_name for i in infos if i.type == pafs.FileType.File and not i.base_name.endswith(".tmp"))
 
+    def sweep(self, path: str = "") -> None:
+        """Delete what killed writers left directly below a directory: temporary files, on local and mounted places."""
+        if self.local is not None:
+            for file in (self.local / path).glob(".*.tmp"):
+                file.unlink(missing_ok=True)
+
     def delete(self, path: str) -> None:
         """Delete a file or a directory with all below it; nothing happens where there is none."""
         import pyarrow.fs as pafs

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +84,17 @@ class _Job:
         self.done[number] = 1
         self.counts.add(counts)
 
+    def take(self, number: int, told: dict[str, Any]) -> None:
+        """What an actor tells about a shard: its counts and times, or an error that ends the stage."""
+        if "error" in told:
+            raise _ERRORS.get(told["error"], RolloutError)(told["message"])
+        counts = Counts(**told["counts"])
+        self.add(number, counts)
+        self.own_rows += counts.rows
+        self.started = min(self.started or told["started"], told["started"])
+        self.finished = max(self.finished, told["finished"])
+        self.check_errors()
+
     def check_errors(self) -> None:
         """Fail as soon as the share of errors cannot come below the limit any more."""
         if self.counts.failed > self._max_error_share * self.index.rows:
@@ -133,19 +146,12 @@ def run_rollouts(
         for state in states:
             state.out.delete(LAST_WORDS)
         try:
-            for row in _stream(setup, missing):
-                state = states[row["job"]]
-                told = json.loads(row["told"])
-                if "error" in told:
-                    raise _ERRORS.get(told["error"], RolloutError)(told["message"])
-                counts = Counts(**told["counts"])
-                state.add(row["number"], counts)
-                state.own_rows += counts.rows
-                state.started = min(state.started or told["started"], told["started"])
-                state.finished = max(state.finished, told["finished"])
-                state.check_errors()
-                if on_progress is not None:
-                    on_progress(_progress(state))
+            with closing(_stream(setup, missing)) as stream:
+                for row in stream:
+                    state = states[row["job"]]
+                    state.take(row["number"], json.loads(row["told"]))
+                    if on_progress is not None:
+                        on_progress(_progress(state))
         except ToolaceError:
             raise
         except Exception as error:
@@ -153,13 +159,14 @@ def run_rollouts(
     for state in states:
         state.check_errors()
         state.check_whole()
+        state.out.sweep()
         copy_index(state.samples, state.out)
         state.counts.seconds = state.finished - state.started
         state.counts.startup_seconds = state.started - began if state.started else 0.0
     return {state.job.name: state.counts for state in states}
 
 
-def _stream(setup: Setup, missing: Sequence[tuple[int, ShardInfo]]) -> Iterator[dict[str, Any]]:
+def _stream(setup: Setup, missing: Sequence[tuple[int, ShardInfo]]) -> Generator[dict[str, Any], None, None]:
     """Run the missing shards on Ray Data; rows with their counts, as they are published."""
     import ray
     from ray.data import ActorPoolStrategy, DataContext
@@ -173,7 +180,9 @@ def _stream(setup: Setup, missing: Sequence[tuple[int, ShardInfo]]) -> Iterator[
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.execution_no_progress_timeout_s = rollout.no_progress_s
-    with DataContext.current(context):
+    with DataContext.current(context), warnings.catch_warnings():
+        # `max_restarts` has no named parameter in Ray 2.60; without it a dying engine is restarted for ever.
+        warnings.filterwarnings("ignore", message=".*ray_remote_args")
         items = [{"job": job, "number": s.number, "rows": s.rows, "ids": s.ids} for job, s in missing]
         dataset = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
             ShardActor,
@@ -190,8 +199,8 @@ def _stream(setup: Setup, missing: Sequence[tuple[int, ShardInfo]]) -> Iterator[
             num_gpus=rollout.gpus_per_actor,
             max_restarts=MAX_RESTARTS,
         )
-        for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            yield from batch.to_pylist()
+    for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        yield from batch.to_pylist()
 
 
 def _progress(state: _Job) -> Progress:
