@@ -1,0 +1,122 @@
+"use strict";
+// All texts of the run reach the page through textContent only, so nothing in them can become markup.
+(() => {
+  const data = JSON.parse(document.getElementById("rows").textContent);
+  const PAGE = 25;
+  const $ = (id) => document.getElementById(id);
+  const filters = { class: $("f-class"), kind: $("f-kind"), error: $("f-error"), text: $("f-text") };
+  const list = $("list"), more = $("more"), shown = $("shown");
+  const texts = new Map();
+  let found = [], open = 0;
+
+  const el = (name, attributes = {}, ...children) => {
+    const node = document.createElement(name);
+    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+    for (const child of children.flat()) if (child !== null && child !== undefined) node.append(child);
+    return node;
+  };
+  const chip = (text, kind = "") => el("span", { class: "chip " + kind }, text);
+  const verdict = (right, error) => chip(right ? "right" : "wrong" + (error ? ": " + error : ""), right ? "good" : "bad");
+  const box = (text) => text ? el("pre", { class: "box" }, text) : el("pre", { class: "box empty" }, "(empty)");
+  const part = (title, ...children) => el("div", {}, el("h3", {}, title), ...children);
+  const label = (row) => row.set + ": " + row.class;
+
+  const fill = (select, values) => {
+    select.append(new Option("all", ""));
+    for (const [value, count] of values) select.append(new Option(`${value} (${count})`, value));
+  };
+  const count = (get) => {
+    const counts = new Map();
+    for (const row of data.rows) for (const value of get(row)) counts.set(value, (counts.get(value) || 0) + 1);
+    return [...counts].sort((a, b) => a[0] < b[0] ? -1 : 1);
+  };
+  fill(filters.class, count((row) => [label(row)]));
+  fill(filters.kind, count((row) => [row.kind]));
+  fill(filters.error, count((row) => row.errors));
+
+  const words = (row) => {
+    if (!texts.has(row)) {
+      const steps = (row.chain || []).map((step) => step.text || (step.changes || []).map((c) => c[1]).join(""));
+      const drawn = (row.probes || []).flatMap((probe) => probe.answers.map((answer) => answer[0]));
+      const chat = row.chat.map((turn) => turn[1]);
+      texts.set(row, [row.id, row.source, row.reference, ...chat, ...steps, ...drawn].join("\n").toLowerCase());
+    }
+    return texts.get(row);
+  };
+  const query = (row) => {
+    const users = row.chat.filter((turn) => turn[0] === "user");
+    const text = (users.length ? users[users.length - 1] : row.chat[row.chat.length - 1] || ["", ""])[1];
+    return text.length > 160 ? text.slice(0, 160) + "…" : text || "(empty)";
+  };
+  const tool = (index) => {
+    const text = data.tools[index];
+    try { return JSON.stringify(JSON.parse(text), null, 2); } catch (error) { return text; }
+  };
+
+  const step = (one, number) => {
+    const said = el("p", { class: "said" }, number ? `round ${number} ` : "direct ", verdict(one.right, one.error),
+      one.rejected ? chip("rejected by the margin") : null, one.same ? "unchanged" : null, one.detail ? " " + one.detail : null);
+    if (one.same) return el("div", {}, said);
+    if (!one.changes) return el("div", {}, said, box(one.text));
+    const marked = one.changes.map(([mark, text]) => mark ? el(mark > 0 ? "ins" : "del", {}, text) : text);
+    return el("div", {}, said, el("pre", { class: "box" }, marked));
+  };
+  const table = (head, rows) => el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": head.join(", ") },
+    el("table", { class: "words" },
+      el("thead", {}, el("tr", {}, head.map((name) => el("th", { scope: "col" }, name)))),
+      el("tbody", {}, rows.map((row) => el("tr", {}, row.map((cell, i) => el(i ? "td" : "th", i ? {} : { scope: "row" }, cell)))))));
+  const probe = (one) => {
+    const rate = one.stopped ? `${one.c} of ${one.n} draws right, stopped early (${one.k} planned)` : `${one.c} of ${one.k} draws right`;
+    return part(`Probe of round ${one.round}: ${one.label}, ${rate}`, one.answers.map(([text, times, right, error, cut, draft]) =>
+      el("div", {}, el("p", { class: "said" }, `${times} × `, verdict(right, error), cut ? chip("cut at the token limit") : null,
+        draft ? chip("draft") : null), box(text))),
+    one.left ? el("p", { class: "said" }, `${one.left} more distinct answers`) : null);
+  };
+  const body = (row) => {
+    const mark = (right) => right === null ? "failed" : verdict(right);
+    return el("div", { class: "body" },
+      part("Dialogue", row.chat.map(([role, text]) => el("div", {}, el("p", { class: "said" }, role), box(text)))),
+      el("details", {}, el("summary", {}, `Tools (${row.tools.length})`), row.tools.map((index) => box(tool(index)))),
+      part("Reference", box(row.reference)),
+      row.chain ? part(`Answers of ${row.by}, refined`, row.chain.map(step)) : null,
+      row.arms ? part(`Ways of answering, ${row.by}`, table(["way", "verdict", "rounds", "ended", "calls", "tokens"],
+        row.arms.map(([name, right, error, rounds, stopped, calls, tokens]) =>
+          [name.replace("adaptive", "refined").replace("_", " "), verdict(right, error), rounds, stopped.replace("_", " "), calls, tokens]))) : null,
+      row.models ? part("All models", table(["model", "direct", "refined"],
+        row.models.map(([name, direct, refined]) => [name, mark(direct), mark(refined)]))) : null,
+      (row.probes || []).map(probe),
+      el("p", { class: "said" }, `id ${row.id}`, row.source ? `, from ${row.source}` : ""));
+  };
+  const item = (row) => {
+    const kind = { repaired: "good", right: "good", regressed: "bad", wrong: "bad" }[row.class] || "";
+    const details = el("details", {}, el("summary", {}, chip(label(row), kind), el("span", { class: "query" }, query(row)),
+      el("span", { class: "meta" }, row.kind)));
+    details.addEventListener("toggle", () => {
+      if (details.open && details.children.length === 1) details.append(body(row));
+    });
+    return el("li", {}, details);
+  };
+
+  const grow = () => {
+    list.append(...found.slice(open, open + PAGE).map(item));
+    const first = list.children[open];
+    open = Math.min(open + PAGE, found.length);
+    more.hidden = open >= found.length;
+    shown.textContent = `${found.length} of ${data.rows.length} embedded examples match; ${open} are listed.`;
+    return first;
+  };
+  const search = () => {
+    const text = filters.text.value.trim().toLowerCase();
+    found = data.rows.filter((row) => (!filters.class.value || label(row) === filters.class.value)
+      && (!filters.kind.value || row.kind === filters.kind.value)
+      && (!filters.error.value || row.errors.includes(filters.error.value))
+      && (!text || words(row).includes(text)));
+    open = 0;
+    list.replaceChildren();
+    grow();
+  };
+  for (const control of Object.values(filters)) control.addEventListener("input", search);
+  document.querySelector(".filters").addEventListener("submit", (event) => event.preventDefault());
+  more.addEventListener("click", () => { const first = grow(); if (first) first.querySelector("summary").focus(); });
+  search();
+})();

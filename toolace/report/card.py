@@ -1,0 +1,203 @@
+"""The model card of an exported model, in the format of the Hugging Face hub: YAML front matter, then Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from toolace.report.facts import RunFacts, gather, label_of
+from toolace.storage import Store
+
+CARD = "README.md"
+PAPER = "arXiv:2504.01400"
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What a card tells about a model. All but names may be missing.
+
+    `model` is the model's name in its run (`bootstrap`, `plain_sft`, `round-N`), `base` the model that training started
+    from. `corpus` has the rows by kind, `train` the counts of the training stage, `settings` the training settings,
+    `versions` package versions. `scores` are the evaluations by split (dumps of `toolace.evaluation.metrics.Scores`).
+    """
+
+    run: str
+    model: str
+    base: str
+    format: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    corpus: Mapping[str, Any] = field(default_factory=dict)
+    train: Mapping[str, Any] = field(default_factory=dict)
+    scores: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    data: str = ""
+    seed: int | None = None
+    toolace: str = ""
+    revision: str | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+def card_facts(run: Store | RunFacts, model: str) -> CardFacts:
+    """The facts of one model of a run, as far as its stages are done. Raises `StorageError` for no run directory."""
+    facts = gather(run) if isinstance(run, Store) else run
+    config, attempt = facts.config, (facts.attempts[-1] if facts.attempts else {})
+    found = facts.model(model)
+    settings = config.get("model", {})
+    start = settings.get("path", "")
+    if config.get("rounds", {}).get("start") == "previous" and model.startswith("round-"):
+        number = int(model[6:])
+        before = f"round-{number - 1}" if number > 1 else "bootstrap" if facts.model("bootstrap") else ""
+        start = f"{label_of(before)} of the same run, itself from {start}" if before else start
+    source = config.get("data", {}).get("train", {})
+    return CardFacts(
+        run=facts.name,
+        model=model,
+        base=start,
+        format=settings.get("format", ""),
+        settings=config.get("train", {}),
+        corpus=found.corpus if found else {},
+        train=found.train if found else {},
+        scores=found.evaluations if found else {},
+        data="synthetic tools" if source.get("type") == "synthetic" else source.get("path", ""),
+        seed=config.get("seed"),
+        toolace=attempt.get("toolace", ""),
+        revision=attempt.get("revision"),
+        versions=attempt.get("versions", {}),
+    )
+
+
+def model_card(facts: CardFacts) -> str:
+    """The text of the card."""
+    parts = [
+        "---\n" + yaml.safe_dump(_front_matter(facts), sort_keys=False, allow_unicode=True) + "---\n",
+        f"# {_plain(facts.run)}: {_plain(label_of(facts.model))}\n",
+        _what(facts),
+        "## Use\n",
+        f"The model answers in the `{facts.format}` call format. Prompts must be rendered with the chat template in "
+        "this directory; the tools go through its `tools` argument. `toolace refine` asks again with each answer as "
+        "the draft until the model repeats it (adaptive self-refinement).\n",
+    ]
+    if facts.scores:
+        parts += ["## Evaluation\n", *(_scores(split, scores) for split, scores in facts.scores.items())]
+    else:
+        parts += ["## Evaluation\n", "Not evaluated when this card was written.\n"]
+    parts += ["## Training\n", _training(facts), "## Limits\n", _limits()]
+    return "\n".join(part for part in parts if part)
+
+
+def write_model_card(model_dir: Store, facts: CardFacts) -> str:
+    """Write the card as `README.md` of a model directory; returns its place."""
+    model_dir.write(CARD, model_card(facts).encode())
+    return model_dir.at(CARD)
+
+
+def write_model_cards(run: Store) -> list[str]:
+    """Write the cards of all models that a run has exported, with their evaluations so far; returns their places."""
+    facts = gather(run)
+    names = [model.name for model in facts.models if run.exists(f"{model.name}/train/model/config.json")]
+    return [write_model_card(run.sub(f"{name}/train/model"), card_facts(facts, name)) for name in names]
+
+
+def _front_matter(facts: CardFacts) -> dict[str, Any]:
+    matter: dict[str, Any] = {
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["tool-calling", "function-calling", "toolace"],
+    }
+    if "://" not in facts.base and facts.base.count("/") == 1 and not facts.base.startswith((".", "/", "~")):
+        matter["base_model"] = facts.base  # a hub name; the hub refuses local places here
+    results = [
+        {
+            "task": {"type": "text-generation", "name": "Tool calling"},
+            "dataset": {"type": "toolace", "name": facts.data or facts.run, "split": split},
+            "metrics": [
+                {"type": "exact_match", "name": f"Exact match, {name}", "value": round(scores[arm], 4)}
+                for arm, name in (("direct", "direct"), ("adaptive", "adaptive refinement"))
+            ],
+        }
+        for split, scores in facts.scores.items()
+    ]
+    if results:
+        matter["model-index"] = [{"name": f"{facts.run}-{facts.model}", "results": results}]
+    return matter
+
+
+def _what(facts: CardFacts) -> str:
+    method = {
+        "plain_sft": "plain supervised fine-tuning on the whole pool: the baseline of its run",
+        "bootstrap": "plain supervised fine-tuning on a small random part of the pool: the start of the rounds",
+    }.get(
+        facts.model,
+        f"model-aware training with self-refinement (ToolACE-R, {PAPER}): only samples that suit its predecessor's "
+        "ability, and pairs that teach it to keep right drafts and to fix wrong ones",
+    )
+    return f"A tool-calling language model, trained from `{_code(facts.base)}` by {method}.\n"
+
+
+def _scores(split: str, scores: Mapping[str, Any]) -> str:
+    lines = [
+        f"{split.capitalize()} split, {scores['n']:,} rows, exact match of calls, greedy decoding"
+        + (f"; {scores['errors']:,} rows failed and count as wrong" if scores["errors"] else "")
+        + ":\n",
+        "| way of answering | accuracy | repairs | regressions | calls a query | tokens a query |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    lines += [
+        f"| {_cell(name.replace('_', ' '))} | {arm['accuracy']:.1%} | {arm['repairs']} | {arm['regressions']} "
+        f"| {arm['mean_calls']:.2f} | {arm['mean_tokens']:.1f} |"
+        for name, arm in scores["arms"].items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _training(facts: CardFacts) -> str:
+    settings, train, corpus = facts.settings, facts.train, facts.corpus
+    method = settings.get("method", "")
+    if method == "lora":
+        method = f"LoRA, rank {settings.get('lora', {}).get('rank', '?')}, merged; the adapter is in `adapter/`"
+    rows = ", ".join(f"{corpus[kind]:,} {kind}" for kind in ("direct", "keep", "fix") if kind in corpus)
+    versions = ", ".join(f"{name} {version}" for name, version in facts.versions.items())
+    table = {
+        "run": facts.run,
+        "data": facts.data,
+        "rows": rows,
+        "method": "all weights" if method == "full" else method,
+        "optimizer steps": _count(train.get("steps")),
+        "target tokens": _count(train.get("target_tokens")),
+        "last loss": f"{train['last_loss']:.4f} nats a target token" if "last_loss" in train else "",
+        "learning rate": f"{settings['lr']:g}, {settings.get('schedule', '')}" if "lr" in settings else "",
+        "rows a step": _count(settings.get("global_batch")),
+        "precision": settings.get("precision", ""),
+        "seed": "" if facts.seed is None else str(facts.seed),
+        "toolace": " ".join(part for part in (facts.toolace, facts.revision and f"at {facts.revision}") if part),
+        "versions": versions,
+    }
+    lines = ["| | |", "| --- | --- |", *(f"| {name} | {_cell(text)} |" for name, text in table.items() if text)]
+    return "\n".join(lines) + "\n"
+
+
+def _limits() -> str:
+    text = (
+        "Accuracies are of this run's own splits and say nothing about other tools, languages or prompts. The model "
+        "can call a tool wrongly or without need: check calls before they act. The licences of the base model and of "
+        "the training data apply."
+    )
+    return text + "\n"
+
+
+def _count(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else ""
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _code(text: str) -> str:
+    return _plain(text).replace("`", "'")
+
+
+def _cell(text: str) -> str:
+    return _plain(text).replace("|", "\\|")

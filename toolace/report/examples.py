@@ -1,0 +1,314 @@
+"""The examples of a report: a bounded, deterministic choice of evaluated and probed samples, as JSON for the page.
+
+Whatever the run's size, the choice has at most `EVALUATED` and `PROBED` samples and `MAX_BYTES` of JSON. Repairs and
+regressions come first, then a sample stratified by class, kind and error; ties are broken by a hash of the id.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from toolace.calls import judge, render_calls
+from toolace.calls.schema import Message, Sample
+from toolace.config import CallFormat
+from toolace.data.shards import read_samples
+from toolace.errors import ToolaceError
+from toolace.evaluation.program import ADAPTIVE, DIRECT, EvaluationRecord
+from toolace.probing import ProbeRecord
+from toolace.report.facts import RunFacts, arm_order, label_of
+from toolace.report.records import read_rows
+from toolace.storage import Store
+
+EVALUATED = 600
+CHANGED = 400
+"""Of them, repairs and regressions at the most."""
+PROBED = 300
+MAX_BYTES = 6_000_000
+"""Bound on the JSON of all examples; what would go beyond it is left out and counted."""
+MAX_TEXT = 4000
+"""Longer texts are cut, and say so."""
+MAX_ANSWERS = 8
+
+TOKEN = re.compile(r"\w+|\s+|[^\w\s]")
+JsonDict = dict[str, Any]
+
+
+@dataclass
+class Examples:
+    """The chosen examples. `tools` are shared by index; `caption` says how many of how many were chosen."""
+
+    rows: list[JsonDict] = field(default_factory=list)
+    tools: list[str] = field(default_factory=list)
+    caption: str = ""
+
+    def json(self) -> str:
+        """JSON text that is safe inside a script element: no `<`, `>` or `&` and no line separators in it."""
+        text = json.dumps({"tools": self.tools, "rows": self.rows}, ensure_ascii=False, separators=(",", ":"))
+        for character in "<>&\u2028\u2029":
+            text = text.replace(character, f"\\u{ord(character):04x}")
+        return text.encode("utf-8", "backslashreplace").decode()
+
+
+def choose(facts: RunFacts) -> Examples:
+    """Choose and describe examples of a run; empty where nothing is evaluated or probed yet."""
+    found = Examples()
+    pool: dict[str, int] = {}
+    said: list[str] = []
+    room = MAX_BYTES
+    for make in (_evaluated, _probed):
+        try:
+            rows, text = make(facts, pool)
+        except ToolaceError as error:
+            facts.notes.append(f"examples are missing: {error}")
+            continue
+        taken = 0
+        for row in rows:
+            room -= len(json.dumps(row, ensure_ascii=False).encode("utf-8", "backslashreplace"))
+            if room < 0:
+                break
+            found.rows.append(row)
+            taken += 1
+        if text:
+            said.append(text.format(taken=taken))
+    found.tools = list(pool)
+    found.caption = " ".join(said)
+    return found
+
+
+def pick(strata: Mapping[str, Hashable], limit: int) -> list[str]:
+    """At most `limit` ids, taken in turns from each stratum; the same ids for the same input in any order."""
+    groups: dict[Hashable, list[str]] = {}
+    for sample_id in sorted(strata, key=_rank):
+        groups.setdefault(strata[sample_id], []).append(sample_id)
+    queues = [iter(groups[key]) for key in sorted(groups, key=str)]
+    chosen: list[str] = []
+    while queues and len(chosen) < limit:
+        alive = []
+        for queue in queues:
+            following = next(queue, None)
+            if following is not None and len(chosen) < limit:
+                chosen.append(following)
+                alive.append(queue)
+        queues = alive
+    return chosen
+
+
+def changes(old: str, new: str) -> list[list[Any]]:
+    """How `new` differs from `old`, as pieces [-1 | 0 | 1, text]: taken out, kept, put in."""
+    before, after = TOKEN.findall(old), TOKEN.findall(new)
+    pieces: list[list[Any]] = []
+
+    def add(mark: int, text: str) -> None:
+        if text and pieces and pieces[-1][0] == mark:
+            pieces[-1][1] += text
+        elif text:
+            pieces.append([mark, text])
+
+    for kind, i1, i2, j1, j2 in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        if kind == "equal":
+            add(0, "".join(before[i1:i2]))
+        else:
+            add(-1, "".join(before[i1:i2]))
+            add(1, "".join(after[j1:j2]))
+    return pieces
+
+
+def outcome(direct: bool, adaptive: bool) -> str:
+    """The class of an evaluated sample."""
+    if direct == adaptive:
+        return "right" if direct else "wrong"
+    return "repaired" if adaptive else "regressed"
+
+
+def _evaluated(facts: RunFacts, pool: dict[str, int]) -> tuple[Iterator[JsonDict], str]:
+    model = facts.last
+    if model is None:
+        return iter(()), ""
+    split = facts.split if facts.split in model.evaluations else next(iter(model.evaluations))
+    stage = facts.store.sub(f"{model.name}/eval-{split}")
+    changed: dict[str, Hashable] = {}
+    others: dict[str, Hashable] = {}
+    failed = 0
+    for sample_id, error, record in read_rows(stage):
+        if error is not None or record is None:
+            failed += 1
+            continue
+        arms = record["arms"]
+        name = outcome(arms[DIRECT]["correct"], arms[ADAPTIVE]["correct"])
+        mistake = arms[ADAPTIVE]["error"] or arms[DIRECT]["error"] or ""
+        (changed if name in ("repaired", "regressed") else others)[sample_id] = (name, record["kind"], mistake)
+    first = pick(changed, CHANGED)
+    chosen = first + pick(others, EVALUATED - len(first))
+    wanted = set(chosen)
+    records = {
+        sample_id: EvaluationRecord.model_validate(record)
+        for sample_id, _, record in read_rows(stage, wanted)
+        if record is not None
+    }
+    verdicts: dict[str, list[list[Any]]] = {sample_id: [] for sample_id in chosen}
+    for other in facts.models:
+        if split in other.evaluations:
+            for sample_id, error, record in read_rows(facts.store.sub(f"{other.name}/eval-{split}"), wanted):
+                right = None if error is not None or record is None else record["arms"]
+                verdicts[sample_id].append(
+                    [other.label, right and right[DIRECT]["correct"], right and right[ADAPTIVE]["correct"]]
+                )
+    samples = _samples(facts, split, wanted)
+    format = _format(facts)
+
+    def rows() -> Iterator[JsonDict]:
+        for sample_id in chosen:
+            if sample_id in samples and sample_id in records:
+                record = records[sample_id]
+                yield {
+                    **_described(samples[sample_id], format, pool),
+                    "set": split,
+                    "class": outcome(record.arms[DIRECT].correct, record.arms[ADAPTIVE].correct),
+                    "errors": sorted({arm.error for arm in record.arms.values() if arm.error}),
+                    "by": model.label,
+                    "chain": _chain(samples[sample_id], record, format),
+                    "arms": [
+                        [name, arm.correct, arm.error, arm.rounds, arm.stopped, arm.model_calls, arm.tokens]
+                        for name, arm in ((name, record.arms[name]) for name in arm_order(record.arms))
+                    ],
+                    "models": verdicts[sample_id],
+                }
+
+    total = len(changed) + len(others)
+    kinds = Counter(key[0] for key in changed.values() if isinstance(key, tuple))
+    which = "all" if len(first) == len(changed) else f"{len(first):,} of the"
+    text = (
+        f"Embedded: {{taken:,}} of {total:,} {split} samples answered by {model.label}: {which} "
+        f"{kinds['repaired']:,} repaired and {kinds['regressed']:,} regressed ones, the others a sample stratified by "
+        f"outcome, kind and error."
+    )
+    return rows(), text + (f" Rows that failed and have no answer: {failed:,}." if failed else "")
+
+
+def _probed(facts: RunFacts, pool: dict[str, int]) -> tuple[Iterator[JsonDict], str]:
+    rounds = [number for number in facts.rounds if f"round-{number}/probe" in facts.stages]
+    if not rounds:
+        return iter(()), ""
+    strata: dict[str, tuple[str, ...]] = {}
+    kinds: dict[str, str] = {}
+    for number in rounds:
+        for sample_id, _, record in read_rows(facts.store.sub(f"round-{number}/probe")):
+            if record is not None:
+                strata[sample_id] = (*strata.get(sample_id, ()), record["label"])
+                kinds[sample_id] = record["kind"]
+    chosen = pick({key: (path, kinds[key]) for key, path in strata.items()}, PROBED)
+    wanted = set(chosen)
+    probes: dict[str, list[tuple[int, ProbeRecord]]] = {}
+    for number in rounds:
+        for sample_id, _, record in read_rows(facts.store.sub(f"round-{number}/probe"), wanted):
+            if record is not None:
+                probes.setdefault(sample_id, []).append((number, ProbeRecord.model_validate(record)))
+    samples = _samples(facts, "train", wanted)
+    format = _format(facts)
+
+    def rows() -> Iterator[JsonDict]:
+        for sample_id in chosen:
+            if sample_id in samples:
+                found = probes[sample_id]
+                yield {
+                    **_described(samples[sample_id], format, pool),
+                    "set": "train",
+                    "class": found[-1][1].label,
+                    "errors": sorted({a.error for _, probe in found for a in probe.answers if a.error}),
+                    "probes": [_probe(number, probe) for number, probe in found],
+                }
+
+    text = (
+        f"Also embedded: {{taken:,}} of {len(strata):,} probed training samples, stratified by their classes over the "
+        "rounds and by kind."
+    )
+    return rows(), text
+
+
+def _described(sample: Sample, format: CallFormat, pool: dict[str, int]) -> JsonDict:
+    tools = []
+    for tool in sample.chat.tools:
+        text = _cut(json.dumps(tool.openai()["function"], ensure_ascii=False), 2 * MAX_TEXT)
+        tools.append(pool.setdefault(text, len(pool)))
+    return {
+        "id": sample.id,
+        "kind": sample.kind or "unnamed",
+        "source": sample.source,
+        "chat": [[message.role, _cut(_said(message, format))] for message in sample.chat.messages],
+        "tools": tools,
+        "reference": _cut(_said(sample.reference, format)),
+    }
+
+
+def _chain(sample: Sample, record: EvaluationRecord, format: CallFormat) -> list[JsonDict]:
+    """The answers of the adaptive arm with verdicts; from the second on with the changes to the one before."""
+    steps = []
+    before: str | None = None
+    for text in record.chain:
+        verdict = judge(sample, text, format)
+        step: JsonDict = {"right": verdict.correct, "error": verdict.error, "detail": _cut(verdict.detail, 300)}
+        shown = _cut(text)
+        if before is None:
+            step["text"] = shown
+        elif text == before:
+            step["same"] = True
+        else:
+            step["changes"] = changes(_cut(before), shown)
+        steps.append(step)
+        before = text
+    if record.chain and record.arms[ADAPTIVE].text != record.chain[-1]:
+        steps[-1]["rejected"] = True
+    return steps
+
+
+def _probe(number: int, probe: ProbeRecord) -> JsonDict:
+    return {
+        "round": number,
+        "label": probe.label,
+        "n": probe.n,
+        "k": probe.k,
+        "c": probe.c,
+        "stopped": probe.stop == "decided",
+        "left": max(0, len(probe.answers) - MAX_ANSWERS),
+        "answers": [
+            [_cut(answer.text), answer.count, answer.correct, answer.error, answer.truncated, answer.draft]
+            for answer in probe.answers[:MAX_ANSWERS]
+        ],
+    }
+
+
+def _samples(facts: RunFacts, split: str, wanted: set[str]) -> dict[str, Sample]:
+    store: Store = facts.store.sub(f"data/{split}")
+    return {sample.id: sample for sample in read_samples(store) if sample.id in wanted}
+
+
+def _said(message: Message, format: CallFormat) -> str:
+    calls = render_calls(message.calls, format) if message.calls else ""
+    named = f"{message.name}: " if message.name else ""
+    return named + "\n".join(part for part in (message.content, calls) if part)
+
+
+def _format(facts: RunFacts) -> CallFormat:
+    format: CallFormat = facts.config.get("model", {}).get("format", "pythonic")
+    return format
+
+
+def _cut(text: str, limit: int = MAX_TEXT) -> str:
+    return text if len(text) <= limit else f"{text[:limit]} … [{len(text) - limit:,} characters more]"
+
+
+def _rank(sample_id: str) -> tuple[bytes, str]:
+    return hashlib.blake2b(sample_id.encode(), digest_size=8).digest(), sample_id
+
+
+def label_names(labels: Iterable[str]) -> Sequence[str]:
+    """Labels in the order from hard to easy, others after them."""
+    order = ["error", "unsolved", "below", "inside", "solved", "above"]
+    return sorted(labels, key=lambda name: (order.index(name) if name in order else len(order), label_of(name)))

@@ -1,0 +1,166 @@
+"""The charts of a report, made from the facts of a run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from markupsafe import Markup
+
+from toolace.errors import ToolaceError
+from toolace.report.charts import Bar, Point, Series, column_chart, line_chart, percent, thin
+from toolace.report.examples import label_names
+from toolace.report.facts import ModelFacts, RunFacts, arm_order, label_of
+from toolace.report.records import read_rows
+
+LABEL_COLORS = {"unsolved": "c4", "below": "c4", "inside": "c1", "solved": "c1", "above": "c2", "error": "c3"}
+MODEL_COLORS = {"base": "c4", "bootstrap": "c3", "plain_sft": "c2"}
+MARGIN_COLORS = ("c2", "c5", "c3")
+ROUND_COLORS = ("c1", "c0", "c5", "c3")
+
+
+def by_round(facts: RunFacts) -> list[Markup]:
+    """Accuracy by round, direct and refined, with base and plain SFT as lines; and repairs beside regressions."""
+    split = facts.split
+    models = [m for m in facts.models if split in m.evaluations]
+    path = sorted((m for m in models if m.number is not None), key=lambda m: m.number or 0)
+    path = [m for m in models if m.name == "bootstrap"] + path
+    references = [
+        (f"{m.label}, {name}", m.evaluations[split][arm], color)
+        for m, arm, name, color in (
+            (facts.model("base"), "direct", "direct", "c4"),
+            (facts.model("plain_sft"), "direct", "direct", "c2"),
+            (facts.model("plain_sft"), "adaptive", "refined", "c5"),
+        )
+        if m is not None and split in m.evaluations
+    ]
+    if not path:
+        path = [m for m in models if m.name == "base"]
+    series = [
+        Series(
+            name,
+            [(i, m.evaluations[split][arm]) for i, m in enumerate(path)],
+            color,
+            shape,
+            titles=[f"{m.label}, {name}: {percent(m.evaluations[split][arm])}" for m in path],
+        )
+        for arm, name, color, shape in (("direct", "direct", "c0", "dot"), ("adaptive", "refined", "c1", "diamond"))
+    ]
+    accuracy = line_chart(
+        "Accuracy by round",
+        series,
+        x_label="",
+        y_label=f"{split} split",
+        x_names=[m.label for m in path],
+        references=references,
+        percents=True,
+    )
+    columns = [
+        (
+            m.label,
+            [
+                Bar("repairs", m.evaluations[split]["repairs"], "c1"),
+                Bar("regressions", -m.evaluations[split]["regressions"], "c3"),
+            ],
+        )
+        for m in models
+    ]
+    changed = column_chart("Repairs and regressions", columns, y_label=f"rows of the {split} split")
+    return [chart for chart in (accuracy, changed) if chart]
+
+
+def by_tokens(facts: RunFacts) -> list[Markup]:
+    """Accuracy against generated tokens, a chart a model."""
+    split = facts.split
+    return [
+        chart
+        for model in facts.models
+        if split in model.evaluations and (chart := _by_tokens(model, split)) is not None
+    ]
+
+
+def _by_tokens(model: ModelFacts, split: str) -> Markup | None:
+    arms: dict[str, dict[str, Any]] = model.evaluations[split]["arms"]
+
+    def at(name: str) -> Point:
+        return arms[name]["mean_tokens"], arms[name]["accuracy"]
+
+    def title(name: str) -> str:
+        return f"{name.replace('_', ' ')}: {percent(arms[name]['accuracy'])}, {arms[name]['mean_tokens']:.1f} tokens"
+
+    fixed = [name for name in arm_order(arms) if name.startswith("fixed_")]
+    margins = [name for name in arm_order(arms) if name.startswith("margin_")]
+    series = []
+    if fixed:
+        path = ["direct", *fixed]
+        name = f"fixed {', '.join(name[6:] for name in fixed)} rounds"
+        series.append(Series(name, [*map(at, path)], "c4", "square", titles=[*map(title, path)]))
+    series.append(Series("direct", [at("direct")], "c0", "dot", line=False, titles=[title("direct")]))
+    series.append(Series("refined", [at("adaptive")], "c1", "diamond", line=False, titles=[title("adaptive")]))
+    for number, name in enumerate(margins):
+        color = MARGIN_COLORS[number % len(MARGIN_COLORS)]
+        series.append(Series(name.replace("_", " "), [at(name)], color, "triangle", line=False, titles=[title(name)]))
+    return line_chart(
+        f"Accuracy against tokens: {model.label}",
+        series,
+        x_label="generated tokens a query",
+        y_label=f"{split} split",
+        percents=True,
+    )
+
+
+def labels(facts: RunFacts) -> list[Markup]:
+    """Classes by round, and pass rates where all draws were made."""
+    columns = []
+    for number in facts.rounds:
+        counts = facts.stages.get(f"round-{number}/select", {}).get("labels", {})
+        if counts:
+            bars = [Bar(name, counts[name], LABEL_COLORS.get(name, "c5")) for name in label_names(counts)]
+            columns.append((f"round {number}", bars))
+    charts = [column_chart("Classes by round", columns, y_label="probed samples")]
+    for number in facts.rounds:
+        if f"round-{number}/probe" in facts.stages:
+            try:
+                charts.append(_pass_rates(facts, number))
+            except ToolaceError as error:
+                facts.notes.append(f"pass rates of round {number} are missing: {error}")
+    return [chart for chart in charts if chart]
+
+
+def _pass_rates(facts: RunFacts, number: int) -> Markup:
+    whole: Counter[int] = Counter()
+    stopped: Counter[str] = Counter()
+    k = 1
+    for _, _, record in read_rows(facts.store.sub(f"round-{number}/probe")):
+        if record is not None:
+            k = max(k, record["k"])
+            if record["n"] == record["k"]:
+                whole[record["c"]] += 1
+            else:
+                stopped[record["label"]] += 1
+    columns = [(str(c), [Bar("all draws made", whole[c], "c0")]) for c in range(k + 1)]
+    columns += [
+        (f"stop, {name}", [Bar("stopped early, by class", stopped[name], "c4")]) for name in label_names(stopped)
+    ]
+    return column_chart(
+        f"Right draws of {k}: round {number}", columns, y_label="samples", x_label=f"right draws among {k}"
+    )
+
+
+def curves(facts: RunFacts) -> list[Markup]:
+    """Loss and learning rate of every training."""
+    found = []
+    trained = [model for model in facts.models if model.steps]
+    for key, title, unit in (("loss", "Training loss", "nats a target token"), ("lr", "Learning rate", "")):
+        series = [
+            Series(
+                label_of(model.name),
+                thin([(step["step"] + 1, step[key]) for step in model.steps if key in step]),
+                MODEL_COLORS.get(model.name) or ROUND_COLORS[((model.number or 1) - 1) % len(ROUND_COLORS)],
+                None if len(model.steps) > 1 else "dot",
+                dashed=(model.number or 0) > len(ROUND_COLORS),
+            )
+            for model in trained
+        ]
+        found.append(line_chart(title, series, x_label="optimizer step", y_label=unit))
+    return [chart for chart in found if chart]
