@@ -213,7 +213,8 @@ class _Builder:
         keys = rng.sample(list(result), len(result))
         content = json.dumps({k: result[k] for k in keys}, ensure_ascii=False)
         later = chat.then(step, Message(role="tool", content=content, name=first.tool.name))
-        full = [(p, value if p is link else dict((q.name, v) for q, v in rest)[p.name]) for p in second.required]
+        said = {p.name: v for p, v in rest}
+        full = [(p, value if p is link else said[p.name]) for p in second.required]
         full += [g for g in rest if g[0] in second.optional]
         return [(chat, step, first), (later, _calls((second, full)), first)]
 

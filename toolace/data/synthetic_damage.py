@@ -7,23 +7,11 @@ import random
 import re
 from typing import Any
 
+from toolace.calls.formats import render_calls
 from toolace.calls.schema import Call, Chat, Message, Sample
 
+_REFUSAL = "None of the tools fits this request."
 _WORD = re.compile(r"[\w@.-]*\w")
-
-
-def literal(value: Any) -> str:
-    if isinstance(value, bool) or value is None:
-        return str(value)
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{literal(k)}: {literal(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(literal(v) for v in value) + "]"
-    return json.dumps(value, ensure_ascii=False)
-
-
-def render_calls(calls: tuple[Call, ...]) -> str:
-    return "[" + ", ".join(f"{c.name}({', '.join(f'{k}={literal(v)}' for k, v in c.arguments.items())})" for c in calls) + "]"
 
 
 def answer_text(reference: Message) -> str:
@@ -113,16 +101,20 @@ def damage(chat: Chat, reference: Message, rng: random.Random) -> tuple[Message,
     calls = list(reference.calls)
     if not calls:
         if rng.random() < 0.25:
-            others = [n for tool in chat.tools for n in tool.parameters.get("properties", {}) if n not in reference.content]
+            others = [
+                n for tool in chat.tools for n in tool.parameters.get("properties", {}) if n not in reference.content
+            ]
             right = reference.content.startswith("Please")
             if right or not others:
-                return Message(role="assistant", content="None of the tools fits this request." if right else "Sorry."), "text"
+                return Message(
+                    role="assistant", content="None of the tools fits this request." if right else "Sorry."
+                ), "text"
             return Message(role="assistant", content=f"Please give a value for: {rng.choice(others)}."), "text"
         return Message(role="assistant", calls=(_spurious(rng, chat),)), "spurious_call"
     if rng.random() < 0.06:
         names = list(calls[0].arguments)
         text = f"Please give a value for: {rng.choice(names)}." if names and rng.random() < 0.5 else None
-        return Message(role="assistant", content=text or "None of the tools fits this request."), "spurious_refusal"
+        return Message(role="assistant", content=text or _REFUSAL), "spurious_refusal"
     if len(calls) > 1 and rng.random() < 0.3:
         del calls[rng.randrange(len(calls))]
         return Message(role="assistant", calls=tuple(calls)), "missing_call"

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolace.data.synthetic_tools import SyntheticTool
-from toolace.data.synthetic_words import SMALL_NUMBERS, VERBS, Parameter
+from toolace.data.synthetic_values import SMALL_NUMBERS
+from toolace.data.synthetic_words import VERBS, Parameter
 
 OPENERS = (
     "Please {act} {args}.",
@@ -92,7 +93,11 @@ def _text(rng: random.Random, style: Style, value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, list):
         parts = [_text(rng, style, v) for v in value]
-        return " and ".join((", ".join(parts[:-1]), parts[-1])) if len(parts) > 1 and rng.random() < 0.6 else ", ".join(parts)
+        return (
+            " and ".join((", ".join(parts[:-1]), parts[-1]))
+            if len(parts) > 1 and rng.random() < 0.6
+            else ", ".join(parts)
+        )
     if isinstance(value, int) and 0 <= value < len(SMALL_NUMBERS) and rng.random() < style.spelled:
         return SMALL_NUMBERS[value]
     return str(value)
@@ -163,6 +168,11 @@ def _capital(rng: random.Random, text: str) -> str:
     return text if rng.random() < 0.2 else text[:1].upper() + text[1:]
 
 
+def _filled(opener: str, what: str, arguments: str = "") -> str:
+    text = opener.format(act=what, args=arguments)
+    return text.replace(" .", ".").replace(" ?", "?").replace(" ,", ",")
+
+
 Given = tuple[Parameter, Any]
 
 
@@ -175,7 +185,7 @@ def request(rng: random.Random, style: Style, what: str, given: Sequence[Given])
     if given and rng.random() < style.correction and (fixed := _corrected(rng, style, *given[-1])):
         extra, given = " " + fixed, given[:-1]
     if layout < style.sentences:
-        text = _capital(rng, opener.format(act=what, args="").replace(" .", ".").replace(" ?", "?").replace(" ,", ","))
+        text = _capital(rng, _filled(opener, what))
         text = " ".join([text, *(_capital(rng, sentence(rng, style, p, v)) for p, v in given)])
     elif layout < style.sentences + style.keyed:
         mark = rng.choice(("=", ": ", " "))
@@ -185,10 +195,11 @@ def request(rng: random.Random, style: Style, what: str, given: Sequence[Given])
         phrases = [phrase(rng, style, p, v) for p, v in given]
         joined = (" " if rng.random() < 0.6 else ", ").join(phrases)
         if phrases and layout > 1 - style.values_first:
-            text = f"{joined}: {opener.format(act=what, args='').replace(' .', '.').replace(' ?', '?').replace(' ,', ',')}"
+            text = (
+                f"{joined}: {opener.format(act=what, args='').replace(' .', '.').replace(' ?', '?').replace(' ,', ',')}"
+            )
         else:
-            text = _capital(rng, opener.format(act=what, args=joined))
-            text = text.replace(" .", ".").replace(" ?", "?").replace(" ,", ",")
+            text = _capital(rng, _filled(opener, what, joined))
     if rng.random() < style.preface:
         text = f"{rng.choice(ODD_PREFACES if rng.random() < style.odd else PREFACES)} {text}"
     return text + extra

@@ -12,17 +12,8 @@ from functools import cache
 from typing import Any, Literal
 
 from toolace.calls.schema import Tool
-from toolace.data.synthetic_words import (
-    DOMAINS,
-    ENUMS,
-    FLAGS,
-    NESTED,
-    PLAIN,
-    VERBS,
-    Parameter,
-    code,
-    medium,
-)
+from toolace.data.synthetic_values import code, medium
+from toolace.data.synthetic_words import DOMAINS, ENUMS, FLAGS, NESTED, PLAIN, VERBS, Parameter
 
 World = Literal["base", "demo"]
 Split = Literal["train", "dev", "test"]

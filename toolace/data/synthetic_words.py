@@ -1,214 +1,120 @@
-"""The vocabulary of the synthetic corpus: verbs, things, parameters and pools of values. Plain tables, no logic
-beyond drawing a value."""
+"""The words of the synthetic corpus, as tables: verbs, things and parameters. One row a line, cells between `|`."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-Value = Any
-Draw = Callable[[random.Random], Value]
+from toolace.data.synthetic_values import DRAWS, Draw, flag
 
-VERBS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    # verb in the tool's name: (wordings that are common, wordings kept for the indirect families)
-    "get": (("get", "fetch"), ("pull up", "let me see")),
-    "find": (("find", "search for"), ("track down", "hunt for")),
-    "book": (("book", "reserve"), ("secure", "put me down for")),
-    "cancel": (("cancel", "call off"), ("scrap", "back out of")),
-    "create": (("create", "make"), ("set up", "put together")),
-    "delete": (("delete", "remove"), ("get rid of", "wipe")),
-    "update": (("update", "change"), ("bring up to date", "adjust")),
-    "send": (("send", "mail"), ("pass on", "get across")),
-    "count": (("count", "number"), ("tell me how many there are of", "tally")),
-    "compare": (("compare", "contrast"), ("weigh up", "tell apart")),
-    "rate": (("rate", "score"), ("give marks to", "judge")),
-    "share": (("share", "post"), ("let others see", "spread")),
-    "export": (("export", "download"), ("save a copy of", "dump")),
-    "print": (("print", "print out"), ("put on paper", "make a hard copy of")),
-    "archive": (("archive", "store"), ("put away", "file away")),
-    "approve": (("approve", "accept"), ("sign off", "say yes to")),
-    "reject": (("reject", "decline"), ("turn down", "say no to")),
-    "translate": (("translate", "convert"), ("render", "put into other words")),
-    "schedule": (("schedule", "plan"), ("pencil in", "arrange")),
-    "track": (("track", "follow"), ("keep an eye on", "watch")),
-    "pay": (("pay", "settle"), ("cover", "take care of the bill for")),
-    "repair": (("repair", "fix"), ("get working again", "mend")),
-    "order": (("order", "buy"), ("pick up", "purchase")),
-    "rent": (("rent", "hire"), ("borrow for a fee", "lease")),
-    "open": (("open", "start"), ("launch", "bring up")),
-    "close": (("close", "end"), ("shut", "wrap up")),
-    "verify": (("verify", "check"), ("make sure of", "confirm")),
-    "estimate": (("estimate", "calculate"), ("work out", "guess")),
-    "rename": (("rename", "relabel"), ("give a new name to", "retitle")),
-    "merge": (("merge", "combine"), ("join together", "unite")),
-    "lock": (("lock", "block"), ("freeze", "seal")),
-    "review": (("review", "inspect"), ("go over", "look through")),
+
+def _rows(table: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.split("|")] for line in table.strip().splitlines()]
+
+
+def _cells(cell: str, mark: str = ",") -> tuple[str, ...]:
+    return tuple(part.strip() for part in cell.split(mark)) if cell else ()
+
+
+# verb in the tool's name | common wordings | wordings of the odd phrasings
+VERBS = {
+    verb: (_cells(common), _cells(odd))
+    for verb, common, odd in _rows("""
+get | get, fetch | pull up, let me see
+find | find, search for | track down, hunt for
+book | book, reserve | secure, put me down for
+cancel | cancel, call off | scrap, back out of
+create | create, make | set up, put together
+delete | delete, remove | get rid of, wipe
+update | update, change | bring up to date, adjust
+send | send, mail | pass on, get across
+count | count, number | tell me how many there are of, tally
+compare | compare, contrast | weigh up, tell apart
+rate | rate, score | give marks to, judge
+share | share, post | let others see, spread
+export | export, download | save a copy of, dump
+print | print, print out | put on paper, make a hard copy of
+archive | archive, store | put away, file away
+approve | approve, accept | sign off, say yes to
+reject | reject, decline | turn down, say no to
+translate | translate, convert | render, put into other words
+schedule | schedule, plan | pencil in, arrange
+track | track, follow | keep an eye on, watch
+pay | pay, settle | cover, take care of the bill for
+repair | repair, fix | get working again, mend
+order | order, buy | pick up, purchase
+rent | rent, hire | borrow for a fee, lease
+open | open, start | launch, bring up
+close | close, end | shut, wrap up
+verify | verify, check | make sure of, confirm
+estimate | estimate, calculate | work out, guess
+rename | rename, relabel | give a new name to, retitle
+merge | merge, combine | join together, unite
+lock | lock, block | freeze, seal
+review | review, inspect | go over, look through
+""")
 }
 
-DOMAINS: dict[str, tuple[str, ...]] = {
-    "hotel": ("room", "voucher", "menu", "stay"),
-    "flight": ("ticket", "seat", "route", "transfer"),
-    "train": ("pass", "timetable", "carriage", "platform"),
-    "weather": ("report", "alert", "map", "station"),
-    "music": ("album", "playlist", "concert", "lyric"),
-    "movie": ("scene", "trailer", "festival", "poster"),
-    "recipe": ("book", "ingredient", "diet", "meal"),
-    "stock": ("price", "portfolio", "dividend", "trade"),
-    "bank": ("account", "loan", "statement", "card"),
-    "tax": ("form", "refund", "bracket", "audit"),
-    "health": ("checkup", "prescription", "symptom", "record"),
-    "gym": ("class", "membership", "workout", "trainer"),
-    "school": ("course", "grade", "teacher", "exam"),
-    "library": ("loan", "shelf", "author", "journal"),
-    "office": ("desk", "meeting", "printer", "badge"),
-    "project": ("task", "milestone", "budget", "risk"),
-    "email": ("draft", "folder", "filter", "signature"),
-    "phone": ("contact", "contract", "message", "number"),
-    "car": ("engine", "insurance", "tire", "garage"),
-    "bike": ("lane", "helmet", "tour", "lock"),
-    "taxi": ("ride", "driver", "fare", "pickup"),
-    "parking": ("permit", "spot", "fine", "zone"),
-    "garden": ("plant", "tool", "plot", "fence"),
-    "pet": ("adoption", "vaccine", "food", "kennel"),
-    "farm": ("crop", "field", "tractor", "harvest"),
-    "game": ("level", "character", "server", "match"),
-    "sport": ("team", "league", "coach", "stadium"),
-    "museum": ("exhibit", "guide", "painting", "visit"),
-    "news": ("article", "headline", "source", "comment"),
-    "photo": ("gallery", "frame", "camera", "print"),
-    "video": ("clip", "channel", "stream", "caption"),
-    "file": ("backup", "archive", "version", "link"),
-    "server": ("log", "cluster", "image", "port"),
-    "database": ("table", "query", "index", "schema"),
-    "shop": ("cart", "coupon", "product", "return"),
-    "parcel": ("label", "delivery", "locker", "courier"),
-    "house": ("mortgage", "key", "roof", "rental"),
-    "energy": ("meter", "tariff", "bill", "panel"),
-    "water": ("sample", "pipe", "pump", "quality"),
-    "event": ("invitation", "venue", "speaker", "budget"),
-    "wedding": ("guest", "cake", "band", "dress"),
-    "job": ("offer", "interview", "resume", "salary"),
-    "legal": ("case", "clause", "lawyer", "notice"),
-    "star": ("chart", "telescope", "orbit", "name"),
+# domain | nouns
+DOMAINS = {
+    domain: _cells(nouns)
+    for domain, nouns in _rows("""
+hotel | room, voucher, menu, stay
+flight | ticket, seat, route, transfer
+train | pass, timetable, carriage, platform
+weather | report, alert, map, station
+music | album, playlist, concert, lyric
+movie | scene, trailer, festival, poster
+recipe | book, ingredient, diet, meal
+stock | price, portfolio, dividend, trade
+bank | account, loan, statement, card
+tax | form, refund, bracket, audit
+health | checkup, prescription, symptom, record
+gym | class, membership, workout, trainer
+school | course, grade, teacher, exam
+library | loan, shelf, author, journal
+office | desk, meeting, printer, badge
+project | task, milestone, budget, risk
+email | draft, folder, filter, signature
+phone | contact, contract, message, number
+car | engine, insurance, tire, garage
+bike | lane, helmet, tour, lock
+taxi | ride, driver, fare, pickup
+parking | permit, spot, fine, zone
+garden | plant, tool, plot, fence
+pet | adoption, vaccine, food, kennel
+farm | crop, field, tractor, harvest
+game | level, character, server, match
+sport | team, league, coach, stadium
+museum | exhibit, guide, painting, visit
+news | article, headline, source, comment
+photo | gallery, frame, camera, print
+video | clip, channel, stream, caption
+file | backup, archive, version, link
+server | log, cluster, image, port
+database | table, query, index, schema
+shop | cart, coupon, product, return
+parcel | label, delivery, locker, courier
+house | mortgage, key, roof, rental
+energy | meter, tariff, bill, panel
+water | sample, pipe, pump, quality
+event | invitation, venue, speaker, budget
+wedding | guest, cake, band, dress
+job | offer, interview, resume, salary
+legal | case, clause, lawyer, notice
+star | chart, telescope, orbit, name
+""")
 }
-
-CITIES = (
-    "Paris London Berlin Madrid Rome Vienna Oslo Lisbon Dublin Prague Warsaw Athens Helsinki Zurich Geneva Milan Naples "
-    "Munich Hamburg Lyon Porto Seville Valencia Krakow Budapest Sofia Riga Tallinn Vilnius Bergen Malmo Ghent Bruges "
-    "Boston Chicago Denver Seattle Austin Dallas Houston Miami Atlanta Portland Phoenix Toronto Montreal Vancouver "
-    "Ottawa Calgary Lima Bogota Quito Santiago Havana Cairo Tunis Lagos Accra Nairobi Dakar Kigali Delhi Mumbai Kolkata "
-    "Chennai Tokyo Osaka Kyoto Seoul Busan Beijing Shanghai Taipei Manila Hanoi Bangkok Jakarta Perth Sydney Brisbane"
-).split()
-FIRST = (
-    "Anna Ben Carla David Elena Frank Grace Hugo Irene Jack Karen Liam Maria Noah Olga Paul Rosa Sam Tina Victor Wendy "
-    "Yusuf Zoe Amir Bella Chen Diego Emma Farid Gina Hana Ivan Julia Kofi Lena Marco Nina Omar Priya Quinn Rahul Sofia "
-    "Tom Uma Vera Walter Ximena Yara"
-).split()
-LAST = (
-    "Adams Brown Costa Diaz Evans Fischer Garcia Hansen Ito Jones Kim Lopez Meyer Novak Okafor Patel Quist Rossi Silva "
-    "Tanaka Usman Vargas Weber Xu Young Zhang Baker Clark Dubois Eriksen Fox Gupta Hughes Ivanov Jensen Khan Larsen Moore"
-).split()
-ADJECTIVES = (
-    "red blue green small large quiet fast old new bright dark cheap fresh simple modern classic local annual daily "
-    "hidden wild golden silver warm cold final early late open secret northern southern royal digital"
-).split()
-NOUNS = (
-    "river mountain garden market bridge forest island winter summer engine window mirror letter signal shadow orange "
-    "lemon coffee bread cheese rice pepper table chair lamp bottle jacket guitar piano drum novel poem report budget "
-    "survey launch workshop meeting travel health science history energy climate robot planet rocket comet"
-).split()
-SYLLABLES = "ba be bo da del do fa fen ga gor ha hel ka kir lo lun ma mir na nor pa pel ra rin sa sol ta tor va vel za zim".split()
-LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ"
-SMALL_NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve".split()
-MONTHS = "January February March April May June July August September October November December".split()
-
-
-def made_up(rng: random.Random) -> str:
-    """A name that is in no word list, so that it must be copied."""
-    return "".join(rng.choices(SYLLABLES, k=rng.randint(2, 3))).capitalize()
-
-
-def city(rng: random.Random) -> str:
-    return rng.choice(CITIES) if rng.random() < 0.8 else made_up(rng)
-
-
-def person(rng: random.Random) -> str:
-    first = rng.choice(FIRST)
-    return first if rng.random() < 0.35 else f"{first} {rng.choice(LAST) if rng.random() < 0.7 else made_up(rng)}"
-
-
-def day(rng: random.Random) -> str:
-    return f"20{rng.randint(20, 35)}-{rng.randint(1, 12):02d}-{rng.randint(1, 28):02d}"
-
-
-def clock(rng: random.Random) -> str:
-    return f"{rng.randint(0, 23):02d}:{rng.choice(('00', '15', '30', '45', '10', '50'))}"
-
-
-def code(rng: random.Random) -> str:
-    """An identifier such as `KX-4821`, `b7f20` or `90412`."""
-    shape = rng.random()
-    if shape < 0.45:
-        return f"{''.join(rng.choices(LETTERS, k=rng.randint(1, 3)))}-{rng.randint(10, 9999)}"
-    if shape < 0.75:
-        return "".join(rng.choices("abcdefghkmnprstuvwxyz0123456789", k=rng.randint(4, 6)))
-    return f"{''.join(rng.choices(LETTERS, k=2))}{rng.randint(100, 99999)}"
-
-
-def title(rng: random.Random) -> str:
-    words = [rng.choice(ADJECTIVES), rng.choice(NOUNS)] if rng.random() < 0.7 else [rng.choice(NOUNS)]
-    if rng.random() < 0.25:
-        words.append(rng.choice(NOUNS))
-    return " ".join(words)
-
-
-def word(rng: random.Random) -> str:
-    return rng.choice(NOUNS) if rng.random() < 0.8 else made_up(rng)
-
-
-def company(rng: random.Random) -> str:
-    return made_up(rng) if rng.random() < 0.6 else f"{made_up(rng)} {rng.choice(('Labs', 'Group', 'Foods', 'Media'))}"
-
-
-def mail(rng: random.Random) -> str:
-    host = rng.choice(("mail", "post", "corp", rng.choice(SYLLABLES) + rng.choice(SYLLABLES)))
-    return f"{rng.choice(FIRST).lower()}{rng.choice(('', str(rng.randint(1, 99))))}@{host}.{rng.choice(('com', 'org', 'net'))}"
-
-
-def small(rng: random.Random) -> int:
-    return rng.randint(1, 12)
-
-
-def medium(rng: random.Random) -> int:
-    return rng.randint(2, 250)
-
-
-def amount(rng: random.Random) -> int | float:
-    return round(rng.uniform(1, 999), rng.choice((1, 2))) if rng.random() < 0.6 else rng.randint(5, 5000)
-
-
-def flag(rng: random.Random) -> bool:
-    return rng.random() < 0.6
-
-
-def listed(draw: Draw, low: int = 2, high: int = 3) -> Draw:
-    """Draws a list of different values."""
-
-    def values(rng: random.Random) -> list[Value]:
-        return list(dict.fromkeys(draw(rng) for _ in range(rng.randint(low, high))))
-
-    return values
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """One entry of the catalogue.
 
-    `words` name it in plain English (the first set is the literal name); `fragments` put its value into a request by
-    meaning, the first being the common one. `slot` keeps two parameters of one meaning out of one tool. For booleans
-    `fragments` are (true, false) pairs.
+    `words` name it in plain English, its own name first; `fragments` put its value into a request by meaning, the
+    common one first (for booleans: true, false, odd true, odd false). `slot` keeps two parameters of one meaning out
+    of one tool. `fields` of an object: name, type and draw.
     """
 
     name: str
@@ -223,100 +129,142 @@ class Parameter:
     item: str = ""
 
 
-def _p(name: str, type_: str, slot: str, about: str, draw: Draw, *fragments: str, words: str = "") -> Parameter:
-    return Parameter(name, type_, slot, about, draw, (name.replace("_", " "), *filter(None, words.split("|"))), fragments)
+def _words(name: str, others: str = "") -> tuple[str, ...]:
+    return (name.replace("_", " "), *_cells(others))
 
 
-PLAIN = (
-    _p("city", "string", "city", "name of the city", city, "in {v}", "somewhere around {v}", "{v} being the place", words="town"),
-    _p("location", "string", "city", "city or place", city, "in {v}", "near {v}", "with {v} as the place", words="place"),
-    _p("origin", "string", "origin", "where it starts", city, "from {v}", "starting out in {v}", "leaving {v}", words="start"),
-    _p("destination", "string", "goal", "where it ends", city, "to {v}", "ending up in {v}", "bound for {v}", words="target"),
-    _p("name", "string", "person", "name of the person", person, "for {v}", "on behalf of {v}", "as {v} asked", words="person"),
-    _p("customer", "string", "person", "who the customer is", person, "for {v}", "on behalf of {v}", "since {v} is the client", words="client"),
-    _p("manager", "string", "manager", "person in charge", person, "run by {v}", "with {v} in charge", "under the lead of {v}", words="boss"),
-    _p("date", "string", "date", "day as YYYY-MM-DD", day, "on {v}", "for the day {v}", "when it is {v}", words="day"),
-    _p("deadline", "string", "until", "last day allowed", day, "by {v}", "no later than {v}", "with {v} as the last day", words="last day"),
-    _p("start_date", "string", "since", "first day", day, "from {v} on", "beginning {v}", "not before {v}", words="first day"),
-    _p("time", "string", "time", "time of day", clock, "at {v}", "when the clock shows {v}", "{v} sharp", words="hour"),
-    _p("order_id", "string", "order", "id of the order", code, "for order {v}", "where the order goes by {v}", words="order|order number"),
-    _p("user_id", "string", "user", "id of the user", code, "for user {v}", "with {v} as the login", words="user|login"),
-    _p("ticket_id", "string", "case", "id of the ticket", code, "under ticket {v}", "the ticket in question being {v}", words="ticket|ticket number"),
-    _p("reference", "string", "case", "reference code", code, "with reference {v}", "quoting {v}", words="ref|code"),
-    _p("title", "string", "title", "title text", title, "titled {v}", "called {v}", "that goes by {v}", words="heading"),
-    _p("topic", "string", "topic", "what it is about", title, "about {v}", "dealing with {v}", "on the subject of {v}", words="subject"),
-    _p("keyword", "string", "topic", "word to look for", word, "matching {v}", "that mentions {v}", words="search word|term"),
-    _p("company", "string", "company", "name of the company", company, "by {v}", "made by {v}", "from the firm {v}", words="firm|brand"),
-    _p("email", "string", "mail", "email address", mail, "with email {v}", "reachable at {v}", "replying to {v}", words="mail|address"),
-    _p("reason", "string", "reason", "why it is done", title, "because of {v}", "owing to {v}", "the cause being {v}", words="cause"),
-    _p("count", "integer", "count", "how many", small, "{v} times", "a total of {v}", "{v} in all", words="number|total"),
-    _p("guests", "integer", "people", "number of people", small, "for {v} guests", "with room for {v}", "as we are {v} people", words="people|party size"),
-    _p("days", "integer", "span", "length in days", small, "for {v} days", "lasting {v} days", "{v} days long", words="number of days|length"),
-    _p("limit", "integer", "limit", "most results to return", medium, "up to {v} results", "capped at {v}", "never more than {v}", words="maximum|cap"),
-    _p("page", "integer", "page", "page number", medium, "on page {v}", "page {v} of it", words="page number|sheet"),
-    _p("year", "integer", "year", "calendar year", lambda r: r.randint(1950, 2035), "of the year {v}", "dating from {v}", "back in {v}", words="calendar year"),
-    _p("price", "number", "money", "price in euros", amount, "for {v} euros", "costing {v}", "at a price tag of {v}", words="cost|sum"),
-    _p("budget", "number", "money", "most to spend", amount, "within {v} euros", "spending {v} at most", "with {v} to spend", words="money|allowance"),
-    _p("weight", "number", "weight", "weight in kg", amount, "weighing {v} kg", "of {v} kilos", "{v} kg heavy", words="mass|load"),
-    _p("distance", "number", "distance", "distance in km", amount, "within {v} km", "{v} km away", "at a range of {v}", words="range|radius"),
-    _p("discount", "number", "percent", "percent off", lambda r: round(r.uniform(1, 60), 1), "with {v} percent off", "reduced by {v} percent", words="reduction|rebate"),
+def _one_of(options: tuple[str, ...]) -> Draw:
+    return lambda rng: rng.choice(options)
+
+
+def _some_of(draw: Draw) -> Draw:
+    """Draws a list of two or three different values."""
+
+    def values(rng: random.Random) -> list[Any]:
+        return list(dict.fromkeys(draw(rng) for _ in range(rng.randint(2, 3))))
+
+    return values
+
+
+def _each_of(fields: tuple[tuple[str, str, Draw], ...]) -> Draw:
+    return lambda rng: {name: draw(rng) for name, _, draw in fields}
+
+
+def _fields(cell: str) -> tuple[tuple[str, str, Draw], ...]:
+    return tuple((name, kind, DRAWS[draw]) for name, kind, draw in (part.split() for part in _cells(cell)))
+
+
+_KINDS = {"small": "integer", "medium": "integer", "year": "integer", "amount": "number", "percent": "number"}
+
+# name | slot | description | values | other words | fragments
+PLAIN = tuple(
+    Parameter(name, _KINDS.get(draw, "string"), slot, about, DRAWS[draw], _words(name, others), _cells(fragments, ";"))
+    for name, slot, about, draw, others, fragments in _rows("""
+city | city | name of the city | city | town | in {v}; somewhere around {v}; {v} being the place
+location | city | city or place | city | place | in {v}; near {v}; with {v} as the place
+origin | origin | where it starts | city | start | from {v}; starting out in {v}; leaving {v}
+destination | goal | where it ends | city | target | to {v}; ending up in {v}; bound for {v}
+name | person | name of the person | person | person | for {v}; on behalf of {v}; as {v} asked
+customer | person | who the customer is | person | client | for {v}; on behalf of {v}; since {v} is the client
+manager | manager | person in charge | person | boss | run by {v}; with {v} in charge; under the lead of {v}
+date | date | day as YYYY-MM-DD | day | day | on {v}; for the day {v}; when it is {v}
+deadline | until | last day allowed | day | last day | by {v}; no later than {v}; with {v} as the last day
+start_date | since | first day | day | first day | from {v} on; beginning {v}; not before {v}
+time | time | time of day | clock | hour | at {v}; when the clock shows {v}; {v} sharp
+order_id | order | id of the order | code | order, order number | for order {v}; where the order goes by {v}
+user_id | user | id of the user | code | user, login | for user {v}; with {v} as the login
+ticket_id | case | id of the ticket | code | ticket, ticket number | under ticket {v}; the ticket in question being {v}
+reference | case | reference code | code | ref, code | with reference {v}; quoting {v}
+title | title | title text | title | heading | titled {v}; called {v}; that goes by {v}
+topic | topic | what it is about | title | subject | about {v}; dealing with {v}; on the subject of {v}
+keyword | topic | word to look for | word | search word, term | matching {v}; that mentions {v}
+company | company | name of the company | company | firm, brand | by {v}; made by {v}; from the firm {v}
+email | mail | email address | mail | mail, address | with email {v}; reachable at {v}; replying to {v}
+reason | reason | why it is done | title | cause | because of {v}; owing to {v}; the cause being {v}
+count | count | how many | small | number, total | {v} times; a total of {v}; {v} in all
+guests | people | number of people | small | people, party size | \
+for {v} guests; with room for {v}; as we are {v} people
+days | span | length in days | small | number of days, length | for {v} days; lasting {v} days; {v} days long
+limit | limit | most results to return | medium | maximum, cap | up to {v} results; capped at {v}; never more than {v}
+page | page | page number | medium | page number, sheet | on page {v}; page {v} of it
+year | year | calendar year | year | calendar year | of the year {v}; dating from {v}; back in {v}
+price | money | price in euros | amount | cost, sum | for {v} euros; costing {v}; at a price tag of {v}
+budget | money | most to spend | amount | money, allowance | within {v} euros; spending {v} at most; with {v} to spend
+weight | weight | weight in kg | amount | mass, load | weighing {v} kg; of {v} kilos; {v} kg heavy
+distance | distance | distance in km | amount | range, radius | within {v} km; {v} km away; at a range of {v}
+discount | percent | percent off | percent | reduction, rebate | with {v} percent off; reduced by {v} percent
+""")
 )
 
-
-def _b(name: str, about: str, yes: str, no: str, yes2: str, no2: str) -> Parameter:
-    return Parameter(name, "boolean", name, about, flag, (name.replace("_", " "),), (yes, no, yes2, no2))
-
-
-FLAGS = (
-    _b("urgent", "whether it is urgent", "and make it urgent", "and it is not urgent", "as it cannot wait", "there being no hurry"),
-    _b("notify", "whether to notify people", "and notify everyone", "and do not notify anyone", "letting people know", "keeping it quiet"),
-    _b("details", "whether to show details", "and show details", "and show no details", "with all the fine print", "in broad strokes only"),
-    _b("refundable", "whether it can be refunded", "and refundable", "and not refundable", "so that I could get my money back", "with no money back"),
-    _b("private", "whether it is private", "and keep it private", "and not private", "for my eyes only", "for all to see"),
-    _b("gift", "whether it is a gift", "and it is a gift", "and it is not a gift", "as a present", "just for myself"),
+# name | description | true; false; odd true; odd false
+FLAGS = tuple(
+    Parameter(name, "boolean", name, about, flag, _words(name), _cells(fragments, ";"))
+    for name, about, fragments in _rows("""
+urgent | whether it is urgent | and make it urgent; and it is not urgent; as it cannot wait; there being no hurry
+notify | whether to notify people | and notify everyone; and do not notify anyone; letting people know; keeping it quiet
+details | whether to show details | and show details; and show no details; \
+with all the fine print; in broad strokes only
+refundable | whether it can be refunded | and refundable; and not refundable; \
+so that I could get my money back; with no money back
+private | whether it is private | and keep it private; and not private; for my eyes only; for all to see
+gift | whether it is a gift | and it is a gift; and it is not a gift; as a present; just for myself
+""")
 )
 
-
-def _e(name: str, about: str, options: str, *fragments: str, words: str = "") -> Parameter:
-    enum = tuple(options.split())
-    return Parameter(name, "string", name, about, lambda r: r.choice(enum), (name.replace("_", " "), *filter(None, words.split("|"))), fragments, enum)
-
-
-ENUMS = (
-    _e("unit", "unit of measure", "metric imperial", "in {v} units", "the {v} way", words="measure"),
-    _e("format", "file format", "pdf csv json html", "as {v}", "so I have it in {v}", words="file type"),
-    _e("priority", "how important it is", "low normal high very_high", "with {v} priority", "of {v} importance", words="importance"),
-    _e("language", "language to use", "english french german spanish italian", "in {v}", "for {v} readers", words="tongue"),
-    _e("color", "color to use", "red blue green black white", "in {v}", "painted {v}", words="shade"),
-    _e("size", "size to use", "small medium large extra_large", "in {v} size", "{v} ones", words="dimension"),
-    _e("sort_by", "order of the results", "date price rating name", "sorted by {v}", "going by {v}", words="order"),
-    _e("payment", "way to pay", "cash card bank_transfer voucher", "paid by {v}", "using {v} to pay", words="means of payment"),
-    _e("shipping", "way to ship", "standard express same_day pickup", "with {v} shipping", "delivered {v}", words="delivery"),
-    _e("level", "level of skill", "beginner advanced expert", "at {v} level", "fit for {v} people", words="skill"),
-    _e("status", "state it is in", "open closed on_hold done", "with status {v}", "those that are {v}", words="state"),
-    _e("meal", "meal of the day", "breakfast lunch dinner", "with {v}", "{v} included", words="food"),
+# name | description | options | other words | fragments
+ENUMS = tuple(
+    Parameter(
+        name,
+        "string",
+        name,
+        about,
+        _one_of(_cells(options, " ")),
+        _words(name, others),
+        _cells(fragments, ";"),
+        enum=_cells(options, " "),
+    )
+    for name, about, options, others, fragments in _rows("""
+unit | unit of measure | metric imperial | measure | in {v} units; the {v} way
+format | file format | pdf csv json html | file type | as {v}; so I have it in {v}
+priority | how important it is | low normal high very_high | importance | with {v} priority; of {v} importance
+language | language to use | english french german spanish italian | tongue | in {v}; for {v} readers
+color | color to use | red blue green black white | shade | in {v}; painted {v}
+size | size to use | small medium large extra_large | dimension | in {v} size; {v} ones
+sort_by | order of the results | date price rating name | order | sorted by {v}; going by {v}
+payment | way to pay | cash card bank_transfer voucher | means of payment | paid by {v}; using {v} to pay
+shipping | way to ship | standard express same_day pickup | delivery | with {v} shipping; delivered {v}
+level | level of skill | beginner advanced expert | skill | at {v} level; fit for {v} people
+status | state it is in | open closed on_hold done | state | with status {v}; those that are {v}
+meal | meal of the day | breakfast lunch dinner | food | with {v}; {v} included
+""")
 )
 
-
-def _a(name: str, item: str, about: str, draw: Draw, *fragments: str, words: str = "") -> Parameter:
-    return Parameter(name, "array", name, about, listed(draw), (name.replace("_", " "), *filter(None, words.split("|"))), fragments, item=item)
-
-
-def _o(name: str, about: str, fragment: str, *fields: tuple[str, str, Draw]) -> Parameter:
-    return Parameter(name, "object", name, about, lambda r: {k: d(r) for k, _, d in fields}, (name.replace("_", " "),), (fragment,), fields=fields)
-
-
-NESTED = (
-    _a("tags", "string", "tags to attach", word, "tagged {v}", "with the labels {v}", words="labels"),
-    _a("cities", "string", "names of cities", city, "across {v}", "covering {v}", words="places"),
-    _a("people", "string", "who takes part", lambda r: r.choice(FIRST), "together with {v}", "along with {v}", words="members"),
-    _a("items", "string", "things on the list", title, "holding {v}", "made up of {v}", words="things"),
-    _a("codes", "string", "codes to use", code, "with codes {v}", "going by {v}", words="ids"),
-    _a("numbers", "integer", "numbers to use", medium, "over {v}", "using the figures {v}", words="figures"),
-    _o("range", "lowest and highest value", "between {min} and {max}", ("min", "integer", small), ("max", "integer", medium)),
-    _o("contact", "whom to reach", "reaching {name} at {email}", ("name", "string", person), ("email", "string", mail)),
-    _o("trip", "way to go", "going from {start} to {end}", ("start", "string", city), ("end", "string", city)),
-    _o("period", "first and last day", "between {begin} and {finish}", ("begin", "string", day), ("finish", "string", day)),
-    _o("item", "what and how many", "with {quantity} of {product}", ("product", "string", title), ("quantity", "integer", small)),
-    _o("slot", "day and time", "on {day} at {hour}", ("day", "string", day), ("hour", "string", clock)),
+# name | type of item | description | values | other words | fragments
+_ARRAYS = tuple(
+    Parameter(
+        name, "array", name, about, _some_of(DRAWS[draw]), _words(name, others), _cells(fragments, ";"), item=item
+    )
+    for name, item, about, draw, others, fragments in _rows("""
+tags | string | tags to attach | word | labels | tagged {v}; with the labels {v}
+cities | string | names of cities | city | places | across {v}; covering {v}
+people | string | who takes part | first_name | members | together with {v}; along with {v}
+items | string | things on the list | title | things | holding {v}; made up of {v}
+codes | string | codes to use | code | ids | with codes {v}; going by {v}
+numbers | integer | numbers to use | medium | figures | over {v}; using the figures {v}
+""")
 )
+
+# name | description | fields: name, type, values | fragment
+_OBJECTS = tuple(
+    Parameter(name, "object", name, about, _each_of(_fields(fields)), _words(name), (fragment,), fields=_fields(fields))
+    for name, about, fields, fragment in _rows("""
+range | lowest and highest value | min integer small, max integer medium | between {min} and {max}
+contact | whom to reach | name string person, email string mail | reaching {name} at {email}
+trip | way to go | start string city, end string city | going from {start} to {end}
+period | first and last day | begin string day, finish string day | between {begin} and {finish}
+item | what and how many | product string title, quantity integer small | with {quantity} of {product}
+slot | day and time | day string day, hour string clock | on {day} at {hour}
+""")
+)
+
+NESTED = _ARRAYS + _OBJECTS

@@ -26,7 +26,7 @@ SPECIAL = ("<|endoftext|>", "<|im_start|>", END)
 LITTLE_WORDS = (
     "a about and are as at be by can could for from have i in is it like me my no not of on or please should "
     "that the then this to up use using want was we when where with would you"
-).split()
+)
 STEP = 32
 """Batches have lengths that are multiples of this."""
 CHUNK = 4096
@@ -72,7 +72,17 @@ def train_tokenizer(config: TinyBaseConfig) -> PreTrainedTokenizerFast:
     are single tokens for the same reason. A parameter's type in a signature is one token, to keep prompts short.
     """
     tokenizer = Tokenizer(models.BPE())
-    pattern = rf": (?:string|integer|number|boolean)\b|_id\b|(?i:\b(?:{'|'.join(LITTLE_WORDS)})) (?=\S)|\p{{L}}+|\d|[^\s\p{{L}}\d]+ ?|\s"
+    pattern = "|".join(
+        (
+            r": (?:string|integer|number|boolean)\b",
+            r"_id\b",
+            rf"(?i:\b(?:{LITTLE_WORDS.replace(' ', '|')})) (?=\S)",
+            r"\p{L}+",
+            r"\d",
+            r"[^\s\p{L}\d]+ ?",
+            r"\s",
+        )
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(pattern), behavior="isolated"),
