@@ -64,6 +64,8 @@ def normalise_parameters(
         required = raw["required"] if isinstance(raw.get("required"), list) else required
     else:
         schema, properties = {}, raw
+    if not isinstance(properties, Mapping):
+        raise RowError(f"bad_tools: properties are {shorten(properties)}, not an object")
     schema["type"] = "object"
     out: dict[str, Any] = {}
     needed, marked = [], False
@@ -76,7 +78,7 @@ def normalise_parameters(
     schema["properties"] = out
     if isinstance(required, Sequence) and not isinstance(required, str):
         # A name that is no parameter can never be given; leave it out.
-        schema["required"] = [name for name in required if name in out]
+        schema["required"] = [name for name in required if isinstance(name, str) and name in out]
     elif derive == "always" or (derive == "marked" and marked):
         schema["required"] = needed
     return {"type": "object", **schema}

@@ -168,7 +168,7 @@ def _loose_call(text: str) -> Call:
     keys = list(_KEY.finditer(body))
     if body.strip() and (not keys or body[: keys[0].start()].strip()):
         raise RowError(f"bad_call_text: arguments without names, {shorten(text)}")
-    ends = [key.start() for key in keys[1:]] + [len(body)]
+    ends = [*(key.start() for key in keys[1:]), len(body)] if keys else []
     arguments = {key.group(1): _loose_value(body[key.end() : end]) for key, end in zip(keys, ends, strict=True)}
     if len(arguments) < len(keys):
         raise RowError(f"bad_call_text: an argument is given twice, {shorten(text)}")
