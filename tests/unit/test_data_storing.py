@@ -81,6 +81,15 @@ def test_own_files_load_like_any_other_and_keep_ids(tmp_path: Path) -> None:
     assert loaded.formats == {"samples": 3}
 
 
+def test_a_sample_that_comes_twice_is_used_once(tmp_path: Path) -> None:
+    write_samples(numbered(3), tmp_path / "a.parquet")
+    write_samples(numbered(4), tmp_path / "b.parquet")
+    loaded = load_samples(tmp_path)
+    assert [s.id for s in loaded.samples] == ["s0", "s1", "s2", "s3"]
+    assert loaded.reasons() == {"duplicate_id": 3}
+    assert loaded.rows == 7
+
+
 def test_damage_is_named(tmp_path: Path) -> None:
     import pyarrow
     from pyarrow import parquet

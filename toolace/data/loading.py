@@ -79,12 +79,16 @@ def iter_samples(
     if targets not in ("all", "calls"):
         raise DataError(f"unknown targets {targets!r}. Use all or calls")
     left = limit
+    own_ids: set[str] = set()
     for file in find_files(path, filesystem):
         if left is not None and left <= 0:
             return
         for result in _convert_file(file, format, left, targets):
             if left is not None:
                 left -= 1
+            if isinstance(result, GoodRow) and result.format == "samples":
+                # Ids made here differ by file and row; those of our own files come from the file and may repeat.
+                result = _first_of_its_id(result, own_ids)
             yield result
 
 
@@ -96,6 +100,14 @@ def iter_rows(path: str | os.PathLike[str], *, filesystem: Any = None) -> Iterat
                 yield BadRow(number, value.reason, value.detail, file.path)
             else:
                 yield RawRow(file.path, number, value)
+
+
+def _first_of_its_id(result: GoodRow, seen: set[str]) -> RowResult:
+    (sample,) = result.samples
+    if sample.id in seen:
+        return BadRow(result.row, "duplicate_id", f"the id {sample.id!r} was seen before", result.path)
+    seen.add(sample.id)
+    return result
 
 
 def describe_loss(loaded: Loaded) -> str:

@@ -24,6 +24,7 @@ REASONS: dict[str, str] = {
     "bad_text": "text holds half of a surrogate pair, which UTF-8 cannot hold",
     "bad_tools": "the tool list cannot be read",
     "bad_value": "a value that JSON cannot hold (an infinite number), or an argument nested deeper than 64 levels",
+    "duplicate_id": "a sample of this package's parquet has the id of an earlier one",
     "empty_answer": "an assistant turn has neither text nor calls",
     "missing_required": "a call leaves out a required argument",
     "no_messages": "the row has no turns",
