@@ -104,6 +104,7 @@ def error(arguments: dict[str, Any], gold: dict[str, list[Any]], required: tuple
         ("objects", [{"a": "X"}, {"b": 1}], [[{"a": ["x"]}, {"b": [1]}]], None),
         ("objects", [{"b": 1}, {"a": "X"}], [[{"a": ["x"]}, {"b": [1]}]], "value_error:dict_key"),
         ("objects", [{"a": "x"}], [[{"a": ["x"]}, {"b": [1]}]], "value_error:list_dict_count"),
+        ("objects", [{"a": "x"}, {"a": "x"}], [[{"a": ["x"]}]], "value_error:list_dict_count"),
         ("objects", ["a"], [[{"a": ["x"]}]], "type_error:nested"),
         # A variable's name in the gold is compared as it is.
         ("whole", "size", ["size"], None),
@@ -200,6 +201,8 @@ def test_a_reference_has_one_value_for_each_parameter() -> None:
     assert match_calls([call()], [call(text="")], [tool()]).error == "missing_optional"
     assert match_calls([call()], [call(text="x")], [tool(required=("text",))]).error == "missing_required"
     assert match_calls([call("g")], [call()], [tool()]).error == "wrong_func_name"
+    assert match_calls([call(words=["A"])], [call(words=["a"])], [tool(required=("text",))]).correct
+    assert match_calls([call(words=["A"], whole="")], [call(words=["a"], whole="")], [tool()]).correct
 
 
 def test_the_schemas_default_may_be_said_or_left_out() -> None:

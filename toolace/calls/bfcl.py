@@ -141,8 +141,7 @@ def _check_type(
     if type(value) is expected:
         if items is None or any(_items_pass(value, option, items) for option in accepted):
             return None, variable
-        if type(value) is gold_type:
-            error = "type_error:nested"
+        error = "type_error:nested"
     elif gold_type is not None and type(value) is gold_type:
         return None, True
     got = [type(item).__name__ for item in value] if error == "type_error:nested" else type(value).__name__
