@@ -16,7 +16,7 @@ from toolace.training.dataset import tokenise
 from toolace.training.spec import TrainSpec
 
 TOKENIZER = Path(__file__).resolve().parent / "fixtures" / "tokenizers" / "tiny"
-VOCABULARY = 512
+VOCABULARY = 896
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ def make_model(folder: Path, *, hidden: int = 32, layers: int = 2, vocabulary: i
         hidden_size=hidden,
         intermediate_size=2 * hidden,
         num_hidden_layers=layers,
-        num_attention_heads=max(1, hidden // 16),
-        num_key_value_heads=max(1, hidden // 32),
+        num_attention_heads=hidden // 32,
+        num_key_value_heads=1,
         max_position_embeddings=512,
         tie_word_embeddings=True,
     )

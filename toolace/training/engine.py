@@ -16,12 +16,15 @@ Weights = dict[str, Any]
 
 @dataclass(frozen=True)
 class Worker:
-    """One process of the training: its place in the group and its device ("cpu" or "cuda:0")."""
+    """One process of the training: its place in the group and its device ("cpu" or "cuda:0").
+
+    `owns_group`: the process group was made here, so it is closed here; under Ray it is Ray's.
+    """
 
     rank: int
     world_size: int
-    local_rank: int
     device: str
+    owns_group: bool
 
 
 @dataclass
@@ -57,7 +60,8 @@ def start_worker(spec: TrainSpec) -> Worker:
             raise ConfigError("train.gpus_per_worker is set, but this worker sees no GPU. Set it to 0 to use CPUs")
         # Ray shows each worker its own GPUs only; torchrun shows all of them.
         torch.cuda.set_device(local_rank % torch.cuda.device_count())
-    if not dist.is_initialized():
+    owns_group = not dist.is_initialized()
+    if owns_group:
         if "RANK" in os.environ and "MASTER_ADDR" in os.environ:
             dist.init_process_group(backend)
         else:
@@ -65,7 +69,7 @@ def start_worker(spec: TrainSpec) -> Worker:
     local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     torch.set_num_threads(spec.settings.threads_per_worker or max(1, len(os.sched_getaffinity(0)) // local_size))
     device = f"cuda:{torch.cuda.current_device()}" if spec.kind == "cuda" else "cpu"
-    return Worker(dist.get_rank(), dist.get_world_size(), local_rank, device)
+    return Worker(dist.get_rank(), dist.get_world_size(), device, owns_group)
 
 
 def deepspeed_config(spec: TrainSpec, parameters: int) -> dict[str, Any]:
@@ -218,3 +222,16 @@ def close_engine(engine: TrainEngine) -> None:
         engine.zero3_context = None
     engine.ds.destroy()
     engine.ds = None
+
+
+def stop_worker(worker: Worker) -> None:
+    """Leave the process group, where `start_worker` made it."""
+    if worker.owns_group:
+        import deepspeed
+
+        if deepspeed.comm.is_initialized():
+            deepspeed.comm.destroy_process_group()
+        else:
+            import torch.distributed as dist
+
+            dist.destroy_process_group()

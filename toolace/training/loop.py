@@ -22,7 +22,15 @@ from toolace.storage import Store
 from toolace.training.batches import MicroBatch, Plan, learning_rate, pack_step, plan_steps
 from toolace.training.checkpoint import Checkpoints
 from toolace.training.dataset import TokenTable
-from toolace.training.engine import TrainEngine, Worker, build_engine, close_engine, gather_weights, start_worker
+from toolace.training.engine import (
+    TrainEngine,
+    Worker,
+    build_engine,
+    close_engine,
+    gather_weights,
+    start_worker,
+    stop_worker,
+)
 from toolace.training.export import export_model
 from toolace.training.spec import TrainResult, TrainSpec
 from toolace.training.steplog import Record, StepLog
@@ -85,27 +93,30 @@ def train(spec: TrainSpec, reporter: Reporter | None = None) -> TrainResult | No
     """
     if (done := finished(spec)) is not None:
         return done
-    worker = start_worker(spec)
     out = Store(spec.out)
     table = TokenTable.open(Store(spec.tokens))
     plan = plan_run(spec, table)
-    checkpoints = checkpoints_of(spec, table, plan, worker.world_size)
-    engine = build_engine(spec, worker)
+    worker = start_worker(spec)
     try:
-        start = checkpoints.load(engine)
-        records = run_steps(spec, engine, table, plan, start, checkpoints, reporter)
-        began = time.monotonic()
-        weights = gather_weights(engine)
+        checkpoints = checkpoints_of(spec, table, plan, worker.world_size)
+        engine = build_engine(spec, worker)
+        try:
+            start = checkpoints.load(engine)
+            records = run_steps(spec, engine, table, plan, start, checkpoints, reporter)
+            began = time.monotonic()
+            weights = gather_weights(engine)
+        finally:
+            close_engine(engine)
+        if weights is None:
+            return None
+        prompts = [table.row(int(row))[: table.starts[row]].tolist() for row in plan.steps[0][:CANARIES]]
+        model = export_model(spec, weights, out, prompts)
+        result = _result(spec, records, model, worker, plan, time.monotonic() - began)
+        out.write_json(RESULT, result.model_dump())
+        checkpoints.clear()
+        return result
     finally:
-        close_engine(engine)
-    if weights is None:
-        return None
-    prompts = [table.row(int(row))[: table.starts[row]].tolist() for row in plan.steps[0][:CANARIES]]
-    model = export_model(spec, weights, out, prompts)
-    result = _result(spec, records, model, worker, plan, time.monotonic() - began)
-    out.write_json(RESULT, result.model_dump())
-    checkpoints.clear()
-    return result
+        stop_worker(worker)
 
 
 def run_steps(

@@ -1,0 +1,123 @@
+"""Killed workers and killed drivers: the training ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from training_models import make_model, make_spec, make_tokens
+
+from toolace.errors import TrainingError
+from toolace.storage import Store
+from toolace.training.launch import run_training
+from toolace.training.loop import train
+from toolace.training.spec import TrainSpec
+from toolace.training.steplog import read_steps
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+ROOT = Path(__file__).resolve().parent.parent.parent
+SETTINGS: dict[str, Any] = {"epochs": 12, "checkpoint_steps": 5, "zero_stage": 2, "lr": 1e-3}
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("training")
+    return make_model(folder / "model"), make_tokens(folder / "tokens")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(places: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> TrainSpec:
+    """The same training in one process, without Ray."""
+    spec = make_spec(*places, tmp_path_factory.mktemp("undisturbed"), **SETTINGS)
+    train(spec)
+    return spec
+
+
+def assert_same(spec: TrainSpec, undisturbed: TrainSpec) -> None:
+    from safetensors.torch import load_file
+
+    mine, theirs = (read_steps(Store(place.out)) for place in (spec, undisturbed))
+    assert [(r["step"], r["rows"], r["rows_key"]) for r in mine] == [
+        (r["step"], r["rows"], r["rows_key"]) for r in theirs
+    ]
+    assert [r["loss"] for r in mine] == pytest.approx([r["loss"] for r in theirs], abs=1e-4)
+    one, two = (load_file(Path(place.out) / "model" / "model.safetensors") for place in (spec, undisturbed))
+    assert max(float((one[name] - two[name]).abs().max()) for name in two) < 1e-3
+
+
+def train_workers() -> list[psutil.Process]:
+    """Ray Train workers of this process's own Ray."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if "RayTrainWorker" in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def wait_for(what: str, condition: Any, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
+        time.sleep(0.05)
+
+
+def test_a_killed_worker_is_replaced_and_no_row_is_skipped_or_repeated(
+    ray_local: None, places: tuple[Path, Path], undisturbed: TrainSpec, tmp_path: Path
+) -> None:
+    spec = make_spec(*places, tmp_path / "out", workers=2, **SETTINGS)
+    index = tmp_path / "out" / "checkpoints" / "index.json"
+    killed: list[int] = []
+
+    def kill() -> None:
+        wait_for("the first checkpoint", index.exists)
+        worker = train_workers()[-1]
+        killed.append(worker.pid)
+        worker.send_signal(signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    steps: list[Mapping[str, Any]] = []
+    result = run_training(spec, steps.append)
+    killer.join()
+    assert killed
+    assert result.workers == 2
+    assert result.rows == 12 * 40
+    assert steps[-1]["step"] == result.steps - 1
+    assert_same(spec, undisturbed)
+    assert run_training(spec) == result
+
+
+def test_a_killed_driver_continues_on_the_next_run(
+    places: tuple[Path, Path], undisturbed: TrainSpec, tmp_path: Path
+) -> None:
+    """Without Ray: the process dies between two checkpoints, and the same command ends the run."""
+    spec = make_spec(*places, tmp_path / "out", **SETTINGS)
+    (tmp_path / "spec.json").write_text(spec.model_dump_json())
+    command = [sys.executable, "-m", "toolace.training.torchrun", "--spec", str(tmp_path / "spec.json")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    first = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for("the first checkpoint", (tmp_path / "out" / "checkpoints" / "index.json").exists)
+    first.kill()
+    first.wait()
+    assert not (tmp_path / "out" / "result.json").exists()
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=240)
+    assert_same(spec, undisturbed)
+
+
+def test_an_error_that_repeats_is_told_at_once(ray_local: None, places: tuple[Path, Path], tmp_path: Path) -> None:
+    spec = make_spec(*places, tmp_path / "out", lr=1e30, warmup_ratio=0)
+    with pytest.raises(TrainingError, match=r"the loss is .* at step \d+"):
+        run_training(spec)
+    assert not (tmp_path / "out" / "model").exists()

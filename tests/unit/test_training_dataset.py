@@ -1,0 +1,132 @@
+"""The corpus on disk, its tokens, and the log and settings of a training run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from training_models import make_spec
+
+from toolace.calls.schema import Chat, Message
+from toolace.errors import DataError, StorageError, TrainingError
+from toolace.refinement.corpus import CorpusRow
+from toolace.storage import Store
+from toolace.training.dataset import CORPUS_COLUMNS, TokenTable, read_corpus, tokenise
+from toolace.training.spec import TrainSpec
+from toolace.training.steplog import STEPS, StepLog, read_steps
+
+
+@dataclass
+class Example:
+    input_ids: list[int]
+    target_start: int
+
+
+def rows_of(count: int) -> list[CorpusRow]:
+    return [
+        CorpusRow(
+            id=f"s{number}/direct",
+            sample_id=f"s{number}",
+            kind="direct",
+            chat=Chat(messages=(Message(role="user", content="q" * number),)),
+            target=Message(role="assistant", content="a"),
+        )
+        for number in range(count)
+    ]
+
+
+def write(store: Store, rows: list[CorpusRow]) -> None:
+    table = {
+        "id": [row.id for row in rows],
+        "sample_id": [row.sample_id for row in rows],
+        "kind": [row.kind for row in rows],
+        "chat": [row.chat.model_dump_json() for row in rows],
+        "target": [row.target.model_dump_json() for row in rows],
+    }
+    store.write_table("corpus.parquet", pa.table(table))
+
+
+def render(chat: Chat, target: Message) -> Example:
+    size = len(chat.messages[0].content) + 2
+    return Example(list(range(size)), size - len(target.content))
+
+
+def test_corpus_columns_are_the_fields_of_a_corpus_row() -> None:
+    assert set(CORPUS_COLUMNS) == set(CorpusRow.model_fields)
+
+
+def test_corpus_to_tokens_and_back(tmp_path: Path) -> None:
+    corpus, tokens = Store(str(tmp_path / "corpus")), Store(str(tmp_path / "tokens"))
+    rows = rows_of(20)
+    write(corpus, rows)
+    read = list(read_corpus(corpus))
+    assert read == [(row.id, row.chat, row.target) for row in rows]
+    counts = tokenise(read, render, tokens, max_length=15)
+    assert counts == {
+        "rows": 20,
+        "kept": 14,
+        "too_long": 6,
+        "tokens": sum(range(2, 16)),
+        "target_tokens": 14,
+        "longest": 21,
+    }
+    table = TokenTable.open(tokens)
+    assert isinstance(table.flat, np.memmap)
+    assert table.ids == [row.id for row in rows[:14]]
+    assert table.row(3).tolist() == [0, 1, 2, 3, 4]
+    assert table.targets.tolist() == [1] * 14
+    # Done is done: the same place is not rendered again.
+    assert tokenise(iter(()), render, tokens, max_length=15) == counts
+
+
+def test_all_rows_too_long(tmp_path: Path) -> None:
+    rows = [(row.id, row.chat, row.target) for row in rows_of(5)[2:]]
+    with pytest.raises(TrainingError, match=r"3 in the corpus, 3 longer than max_length=3 \(the longest has 6"):
+        tokenise(rows, render, Store(str(tmp_path)), max_length=3)
+    assert not list(tmp_path.iterdir())
+
+
+def test_equal_ids_are_refused(tmp_path: Path) -> None:
+    row = rows_of(3)[2]
+    with pytest.raises(TrainingError, match="1 rows whose id is not unique"):
+        tokenise([(row.id, row.chat, row.target)] * 2, render, Store(str(tmp_path)), max_length=30)
+
+
+def test_bad_corpus_files_are_named(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    with pytest.raises(DataError, match="no parquet file"):
+        list(read_corpus(store))
+    store.write_table("other.parquet", pa.table({"id": ["a"]}))
+    with pytest.raises(DataError, match=r"other\.parquet is not a training corpus: it lacks sample_id, kind"):
+        list(read_corpus(store))
+    store.delete("other.parquet")
+    columns = {name: ["x"] for name in CORPUS_COLUMNS}
+    store.write_table("bad.parquet", pa.table(columns))
+    with pytest.raises(DataError, match=r"bad\.parquet, row 0 \(x\)"):
+        list(read_corpus(store))
+
+
+def test_step_log_cuts_steps_that_are_done_again(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    record = {"loss": 1.0, "lr": 0.1, "grad_norm": 1.0, "target_tokens_per_s": 1.0}
+    with StepLog(store, 0) as log:
+        for step in range(5):
+            log.write({"step": step, **record})
+    with (tmp_path / STEPS).open("a") as stream:
+        stream.write('{"step": 5, "lo')  # A killed writer's last words.
+    with StepLog(store, 3) as log:
+        log.write({"step": 3, **record, "loss": 2.0})
+        assert [r["step"] for r in log.records()] == [0, 1, 2, 3]
+    assert [(r["step"], r["loss"]) for r in read_steps(store)] == [(0, 1.0), (1, 1.0), (2, 1.0), (3, 2.0)]
+    with pytest.raises(StorageError, match="has 4 steps before the checkpoint at step 6"):
+        StepLog(store, 6)
+
+
+def test_spec_key_survives_json_and_ignores_resources(tmp_path: Path) -> None:
+    spec = make_spec(tmp_path, tmp_path, tmp_path, method="lora")
+    assert TrainSpec.model_validate_json(spec.model_dump_json()).key == spec.key
+    assert make_spec(tmp_path, tmp_path, tmp_path, method="lora", workers=4, token_budget=999).key == spec.key
+    assert make_spec(tmp_path, tmp_path, tmp_path, method="lora", lr=1e-5).key != spec.key
