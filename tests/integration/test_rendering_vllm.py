@@ -57,7 +57,7 @@ def served_prompt(chat: Chat, renderer: Renderer, at: Any) -> list[int]:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(chat=chats())
 def test_prompts_equal_those_of_vllms_chat_endpoint(name: str, chat: Chat) -> None:
     renderer = family(name)

@@ -15,7 +15,7 @@ from toolace.errors import TemplateError
 from toolace.rendering import REFINE_INSTRUCTION, Renderer, openai_messages, refine_turn
 
 every_family = pytest.mark.parametrize("name", FAMILIES)
-quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 ASK = Chat(
     tools=(Tool(name="find_flight", description="Flights between cities"),),
@@ -117,6 +117,16 @@ def test_special_tokens_that_a_user_types_are_special() -> None:
     plain = Chat(messages=(Message(role="user", content="stop here"),))
     end = renderer.end_of_turn_id
     assert renderer.prompt(chat).count(end) == renderer.prompt(plain).count(end) + 1
+
+
+def test_special_tokens_of_an_answer_go_unless_they_mark_calls() -> None:
+    llama = family("llama31")
+    tag = llama.tokenizer.convert_tokens_to_ids("<|python_tag|>")
+    assert llama.decode((tag, *llama.answer_ids("{}"))) == "{}"
+    hermes = Renderer.from_pretrained(str(TOKENIZERS / "qwen25"), format="hermes")
+    hermes.tokenizer.add_tokens(["<tool_call>"], special_tokens=True)
+    block = "<tool_call>\n{}\n</tool_call>"
+    assert hermes.decode(hermes.encode(block)) == block
 
 
 def test_stop_tokens_are_the_end_of_turn_then_the_models_own() -> None:
