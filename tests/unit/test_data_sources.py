@@ -7,6 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from data_rows import (
+    CALL,
+    DEEP,
+    FOUND,
+    HUGE,
+    LIMIT,
+    TIME,
+    TOOLRL_INPUT,
+    TOOLRL_INSTRUCTION,
+    TOOLRL_OUTPUT,
+    F,
+    bank_row,
+    message_row,
+    rows_of_all_sources,
+    said,
+    seal_row,
+    toolace_row,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,18 +36,6 @@ from toolace.data.loading import convert_row
 from toolace.data.records import REASONS
 from toolace.data.sources import SOURCES, detect
 from toolace.data.sources.toolace import PREFIX, SUFFIX
-
-WEATHER = {
-    "name": "City Weather/Now",
-    "description": "Weather of a city.",
-    "parameters": {
-        "type": "dict",
-        "properties": {"city": {"type": "string"}, "days": {"type": "int", "default": 1}},
-        "required": ["city"],
-    },
-    "required": None,
-}
-TIME = {"name": "clock", "description": "Time.", "parameters": {"type": "dict", "properties": {}}, "required": None}
 
 
 def load(tmp_path: Path, *rows: Any, **options: Any) -> list[Sample]:
@@ -55,14 +61,6 @@ def reason(tmp_path: Path, row: Any, **options: Any) -> tuple[str, str]:
     (bad,) = loaded.quarantined
     assert bad.row == 2
     return bad.reason, bad.detail
-
-
-def toolace_row(*turns: tuple[str, str], tools: list[Any] | None = None, system: str | None = None) -> dict[str, Any]:
-    listed = json.dumps(tools or [WEATHER, TIME], ensure_ascii=False)
-    return {
-        "system": system or PREFIX + listed + SUFFIX,
-        "conversations": [{"from": who, "value": value} for who, value in turns],
-    }
 
 
 def test_toolace_dialogue_gives_a_sample_for_each_assistant_turn(tmp_path: Path) -> None:
@@ -215,41 +213,6 @@ def test_glaive_turns(tmp_path: Path) -> None:
     assert second.chat.messages[-1] == Message(role="tool", content='{"area": 12.6}', name="area")
 
 
-TOOLRL_INSTRUCTION = """You are helpful.
-
-**Available Tools**
-In your response, you can use the following tools:
-1. Name: Get Rate
-Description: Rate of a currency.
-Two lines.
-Parameters: {"code": {"description": "c", "type": "str", "default": ""}, "on": {"type": "str, optional", "default": ""}}
-2. Name: list_codes
-Description: All codes.
-Parameters: {}
-
-**Steps for Each Turn**
-1. **Think:** ...
-"""
-TOOLRL_INPUT = """**Dialogue Records History**
-<user> codes? <b>all</b> </user>
-
-<think> I should call. </think>
-<tool_call>
-{"name": "list_codes", "parameters": {}}
-</tool_call>
-<obs> [{"name": "list_codes", "results": ["EUR"]}] </obs>
-
-<think> Answer. </think>
-<response> EUR </response>
-
-<user> its rate? </user>"""
-TOOLRL_OUTPUT = """<think> Not a <tool_call> yet. </think>
-<tool_call>
-{"name": "Get Rate", "parameters": {"code": "EUR"}}
-{"name": "list_codes", "parameters": {}}
-</tool_call>"""
-
-
 @pytest.mark.parametrize("layout", ["sft", "rl"])
 def test_toolrl_row_is_one_target(tmp_path: Path, layout: str) -> None:
     if layout == "sft":
@@ -280,19 +243,6 @@ def test_toolrl_text_answer_and_bad_rows(tmp_path: Path) -> None:
     assert reason(tmp_path, {**row, "instruction": "none"}, format="toolrl")[0] == "bad_tools"
 
 
-def seal_row(answer: str) -> dict[str, Any]:
-    tool = {
-        "api_name": "findHerd",
-        "api_description": "Find a herd.",
-        "field": "Farm",
-        "parameters": {"kind": {"type": "str", "description": "k"}, "size": {"type": "int", "description": "s"}},
-        "required": ["kind"],
-        "responses": {"herd": {"type": "str", "description": ""}, "count": {"type": "int", "description": ""}},
-    }
-    text = f'Choose.\nInput:\napi_list = {[tool]!r}\ntask_instruction = "Find "all" cows."\nOutput:\n'
-    return {"id": "x", "conversations": [{"from": "human", "value": text}, {"from": "gpt", "value": answer}]}
-
-
 def test_seal_tools_nested_calls_keep_the_literal(tmp_path: Path) -> None:
     first = {"api": "findHerd", "parameters": {"kind": "cow"}, "responses": ["API_call_0", "API_call_1"]}
     second = {"api": "findHerd", "parameters": {"kind": "API_call_0", "size": 2}, "responses": ["API_call_2"]}
@@ -311,27 +261,6 @@ def test_seal_tools_answer_is_never_evaluated(tmp_path: Path) -> None:
     assert reason(tmp_path, seal_row("[__import__('os').getcwd()]"), format="seal_tools")[0] == "bad_call_text"
     missing = repr([{"api": "findHerd", "parameters": {"size": 1}}])
     assert reason(tmp_path, seal_row(missing), format="seal_tools")[0] == "missing_required"
-
-
-SEARCH = {
-    "apiCode": "ToolSearcher",
-    "description": "Searches.",
-    "parameters": {"keywords": {"type": "str", "description": "k"}},
-    "response": {},
-}
-FOUND = (
-    "{'name': 'GetCost', 'description': 'The user's cost.', 'input_parameters': {'city': {'type': str, "
-    "'description': 'c'}}, 'output_parameters': {}}"
-)
-
-
-def bank_row(output: str, *lines: str) -> dict[str, Any]:
-    text = "\n".join([json.dumps(SEARCH), "User: What does it cost in Rome?TIME: 2034-04-15 10:00:00", *lines])
-    return {
-        "instruction": "Generate ...\nThe current time is {{time}}.\nAPI descriptions:\n",
-        "input": f"{text}\nGenerate API Request: ",
-        "output": output,
-    }
 
 
 def test_api_bank_found_tools_become_tools(tmp_path: Path) -> None:
@@ -387,22 +316,6 @@ def test_api_bank_call_without_definition_is_quarantined(tmp_path: Path) -> None
     assert reason(tmp_path, bank_row("API-Request: ?"), format="api_bank")[0] == "bad_call_text"
 
 
-def message_row(*turns: dict[str, Any], tools: Any = ()) -> dict[str, Any]:
-    return {"messages": list(turns), "tools": list(tools)}
-
-
-def said(role: str, content: Any = "x", **more: Any) -> dict[str, Any]:
-    return {"role": role, "content": content, **more}
-
-
-F = {"name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}}
-CALL = {"function": {"name": "f", "arguments": {"a": "1"}}}
-
-DEEP = {"function": {"name": "f", "arguments": '{"a": ' + "[" * 70 + "]" * 70 + "}"}}
-HUGE = {"function": {"name": "f", "arguments": '{"a": 1e999}'}}
-LIMIT = '{"a": {"type": "float", "maximum": 1e999}}'
-
-
 @pytest.mark.parametrize(
     ("expected", "row"),
     [
@@ -438,18 +351,6 @@ def test_each_reason(tmp_path: Path, expected: str, row: Any) -> None:
 def test_repeated_definition_is_one_tool(tmp_path: Path) -> None:
     (sample,) = load(tmp_path, message_row(said("user"), said("assistant"), tools=[F, F]))
     assert len(sample.chat.tools) == 1
-
-
-def rows_of_all_sources() -> dict[str, Any]:
-    return {
-        "toolace": toolace_row(("user", "?"), ("assistant", "x")),
-        "seal_tools": seal_row("[]"),
-        "glaive": {"conversations": [{"from": "human", "value": "x"}], "tools": "[]"},
-        "toolrl": {"instruction": TOOLRL_INSTRUCTION, "input": TOOLRL_INPUT, "output": TOOLRL_OUTPUT},
-        "api_bank": bank_row("API-Request: [f()]"),
-        "xlam": {"query": "q", "tools": "[]", "answers": "[]"},
-        "openai": message_row(said("user"), said("assistant", tool_calls=[CALL]), tools=[F]),
-    }
 
 
 def test_every_source_is_detected_by_its_own_row_only() -> None:
