@@ -1,6 +1,6 @@
 """Samples on disk: a directory of parquet shards and an index, written and read as streams.
 
-`part-00000.parquet` and so on have the columns id, kind, group, source, chat and reference (the last two JSON text).
+`part-00000.parquet` and so on have the columns of `toolace.data.storing`.
 `index.json` is written last: a directory without it is not finished.
 """
 
@@ -11,17 +11,13 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
 
-from toolace.calls.schema import Chat, Message, Sample
+from toolace.calls.schema import Sample
+from toolace.data.storing import COLUMNS, from_row, to_row
 from toolace.errors import DataError
 from toolace.storage import Store
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 INDEX = "index.json"
-COLUMNS = ("id", "kind", "group", "source", "chat", "reference")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +66,10 @@ def write_shards(samples: Iterable[Sample], store: Store, shard_rows: int) -> Sh
     # 8 bytes a row; two of a million ids have the same 64-bit hash once in ten million runs.
     hashes = array("Q")
     while rows := list(islice(stream, shard_rows)):
-        columns: dict[str, list[str]] = {
-            "id": [row.id for row in rows],
-            "kind": [row.kind for row in rows],
-            "group": [row.group for row in rows],
-            "source": [row.source for row in rows],
-            "chat": [row.chat.model_dump_json() for row in rows],
-            "reference": [row.reference.model_dump_json() for row in rows],
-        }
-        hashes.extend(int.from_bytes(hashlib.blake2b(i.encode(), digest_size=8).digest(), "big") for i in columns["id"])
-        info = ShardInfo(len(shards), len(rows), digest_ids(columns["id"]))
-        store.write_table(info.file, pa.table(columns, schema=pa.schema([(name, pa.string()) for name in COLUMNS])))
+        hashes.extend(int.from_bytes(hashlib.blake2b(row.id.encode(), digest_size=8).digest(), "big") for row in rows)
+        info = ShardInfo(len(shards), len(rows), digest_ids(row.id for row in rows))
+        schema = pa.schema([(name, pa.string()) for name in COLUMNS])
+        store.write_table(info.file, pa.Table.from_pylist([to_row(row) for row in rows], schema=schema))
         shards.append(info)
     _refuse_duplicates(hashes, store, shards)
     index = ShardIndex(len(hashes), tuple(shards))
@@ -105,8 +94,7 @@ def read_index(store: Store) -> ShardIndex:
 
 def read_shard(store: Store, shard: ShardInfo) -> list[Sample]:
     """The samples of one shard. Raises `DataError` when they are not the ones in the index."""
-    table = store.read_table(shard.file)
-    samples = _samples(table)
+    samples = [from_row(row) for row in store.read_table(shard.file).to_pylist()]
     if len(samples) != shard.rows or digest_ids(sample.id for sample in samples) != shard.ids:
         raise DataError(
             f"{store.at(shard.file)} does not hold the {shard.rows} rows that {INDEX} names. "
@@ -119,20 +107,6 @@ def read_samples(store: Store) -> Iterator[Sample]:
     """All samples of a directory, in order, one shard in memory at a time."""
     for shard in read_index(store).shards:
         yield from read_shard(store, shard)
-
-
-def _samples(table: pa.Table) -> list[Sample]:
-    return [
-        Sample(
-            id=row["id"],
-            kind=row["kind"],
-            group=row["group"],
-            source=row["source"],
-            chat=Chat.model_validate_json(row["chat"]),
-            reference=Message.model_validate_json(row["reference"]),
-        )
-        for row in table.to_pylist()
-    ]
 
 
 def _refuse_duplicates(hashes: array[int], store: Store, shards: Sequence[ShardInfo]) -> None:
