@@ -219,8 +219,8 @@ def _number_tick(value: float) -> str:
         return "0"
     if abs(value) >= 1e6:
         return f"{value / 1e6:g} M"
-    if abs(value) >= 10_000:
-        return f"{value / 1e3:g} k"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
     return f"{value:.0e}".replace("e-0", "e-") if abs(value) < 1e-3 else f"{value:g}"
 
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,10 +19,9 @@ from toolace.calls import judge, render_calls
 from toolace.calls.schema import Message, Sample
 from toolace.config import CallFormat
 from toolace.data.shards import read_samples
-from toolace.errors import ToolaceError
 from toolace.evaluation.program import ADAPTIVE, DIRECT, EvaluationRecord
 from toolace.probing import ProbeRecord
-from toolace.report.facts import RunFacts, arm_order, label_of
+from toolace.report.facts import UNREADABLE, RunFacts, arm_order, label_of
 from toolace.report.records import read_rows
 from toolace.storage import Store
 
@@ -49,37 +48,44 @@ class Examples:
     caption: str = ""
 
     def json(self) -> str:
-        """JSON text that is safe inside a script element: no `<`, `>` or `&` and no line separators in it."""
-        text = json.dumps({"tools": self.tools, "rows": self.rows}, ensure_ascii=False, separators=(",", ":"))
-        for character in "<>&\u2028\u2029":
-            text = text.replace(character, f"\\u{ord(character):04x}")
-        return text.encode("utf-8", "backslashreplace").decode()
+        """Everything as JSON text that is safe inside a script element."""
+        return _page_json({"tools": self.tools, "rows": self.rows})
 
 
-def choose(facts: RunFacts) -> Examples:
+def choose(facts: RunFacts, max_bytes: int = MAX_BYTES) -> Examples:
     """Choose and describe examples of a run; empty where nothing is evaluated or probed yet."""
     found = Examples()
     pool: dict[str, int] = {}
-    said: list[str] = []
-    room = MAX_BYTES
+    room = max_bytes
     for make in (_evaluated, _probed):
+        taken: Counter[str] = Counter()
         try:
-            rows, text = make(facts, pool)
-        except ToolaceError as error:
+            chosen = make(facts)
+            for row in chosen.rows if chosen else ():
+                new = [text for text in dict.fromkeys(row["tools"]) if text not in pool]
+                size = _size(row | {"tools": []}) + sum(map(_size, new))
+                if size > room:
+                    continue
+                room -= size
+                taken[row["class"]] += 1
+                row["tools"] = [pool.setdefault(text, len(pool)) for text in row["tools"]]
+                found.rows.append(row)
+        except UNREADABLE as error:
             facts.notes.append(f"examples are missing: {error}")
             continue
-        taken = 0
-        for row in rows:
-            room -= len(json.dumps(row, ensure_ascii=False).encode("utf-8", "backslashreplace"))
-            if room < 0:
-                break
-            found.rows.append(row)
-            taken += 1
-        if text:
-            said.append(text.format(taken=taken))
+        if chosen is None:
+            continue
+        found.caption = " ".join(part for part in (found.caption, chosen.caption(taken)) if part)
     found.tools = list(pool)
-    found.caption = " ".join(said)
     return found
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """Rows to embed while there is room, and how to say how many of how many were."""
+
+    rows: Iterator[JsonDict]
+    caption: Callable[[Counter[str]], str]
 
 
 def pick(strata: Mapping[str, Hashable], limit: int) -> list[str]:
@@ -127,10 +133,10 @@ def outcome(direct: bool, adaptive: bool) -> str:
     return "repaired" if adaptive else "regressed"
 
 
-def _evaluated(facts: RunFacts, pool: dict[str, int]) -> tuple[Iterator[JsonDict], str]:
+def _evaluated(facts: RunFacts) -> _Chosen | None:
     model = facts.last
     if model is None:
-        return iter(()), ""
+        return None
     split = facts.split if facts.split in model.evaluations else next(iter(model.evaluations))
     stage = facts.store.sub(f"{model.name}/eval-{split}")
     changed: dict[str, Hashable] = {}
@@ -168,7 +174,7 @@ def _evaluated(facts: RunFacts, pool: dict[str, int]) -> tuple[Iterator[JsonDict
             if sample_id in samples and sample_id in records:
                 record = records[sample_id]
                 yield {
-                    **_described(samples[sample_id], format, pool),
+                    **_described(samples[sample_id], format),
                     "set": split,
                     "class": outcome(record.arms[DIRECT].correct, record.arms[ADAPTIVE].correct),
                     "errors": sorted({arm.error for arm in record.arms.values() if arm.error}),
@@ -183,19 +189,22 @@ def _evaluated(facts: RunFacts, pool: dict[str, int]) -> tuple[Iterator[JsonDict
 
     total = len(changed) + len(others)
     kinds = Counter(key[0] for key in changed.values() if isinstance(key, tuple))
-    which = "all" if len(first) == len(changed) else f"{len(first):,} of the"
-    text = (
-        f"Embedded: {{taken:,}} of {total:,} {split} samples answered by {model.label}: {which} "
-        f"{kinds['repaired']:,} repaired and {kinds['regressed']:,} regressed ones, the others a sample stratified by "
-        f"outcome, kind and error."
-    )
-    return rows(), text + (f" Rows that failed and have no answer: {failed:,}." if failed else "")
+
+    def caption(taken: Counter[str]) -> str:
+        text = (
+            f"Embedded: {taken.total():,} of {total:,} {split} samples answered by {model.label}, among them "
+            f"{taken['repaired']:,} of {kinds['repaired']:,} repaired and {taken['regressed']:,} of "
+            f"{kinds['regressed']:,} regressed ones; the others are stratified by outcome, kind and error."
+        )
+        return text + (f" Rows that failed and have no answer: {failed:,}." if failed else "")
+
+    return _Chosen(rows(), caption)
 
 
-def _probed(facts: RunFacts, pool: dict[str, int]) -> tuple[Iterator[JsonDict], str]:
+def _probed(facts: RunFacts) -> _Chosen | None:
     rounds = [number for number in facts.rounds if f"round-{number}/probe" in facts.stages]
     if not rounds:
-        return iter(()), ""
+        return None
     strata: dict[str, tuple[str, ...]] = {}
     kinds: dict[str, str] = {}
     for number in rounds:
@@ -218,31 +227,30 @@ def _probed(facts: RunFacts, pool: dict[str, int]) -> tuple[Iterator[JsonDict], 
             if sample_id in samples:
                 found = probes[sample_id]
                 yield {
-                    **_described(samples[sample_id], format, pool),
+                    **_described(samples[sample_id], format),
                     "set": "train",
                     "class": found[-1][1].label,
                     "errors": sorted({a.error for _, probe in found for a in probe.answers if a.error}),
                     "probes": [_probe(number, probe) for number, probe in found],
                 }
 
-    text = (
-        f"Also embedded: {{taken:,}} of {len(strata):,} probed training samples, stratified by their classes over the "
-        "rounds and by kind."
-    )
-    return rows(), text
+    def caption(taken: Counter[str]) -> str:
+        return (
+            f"Embedded: {taken.total():,} of {len(strata):,} probed training samples, stratified by their classes over "
+            "the rounds and by kind."
+        )
+
+    return _Chosen(rows(), caption)
 
 
-def _described(sample: Sample, format: CallFormat, pool: dict[str, int]) -> JsonDict:
-    tools = []
-    for tool in sample.chat.tools:
-        text = _cut(json.dumps(tool.openai()["function"], ensure_ascii=False), 2 * MAX_TEXT)
-        tools.append(pool.setdefault(text, len(pool)))
+def _described(sample: Sample, format: CallFormat) -> JsonDict:
+    functions = (tool.openai()["function"] for tool in sample.chat.tools)
     return {
         "id": sample.id,
         "kind": sample.kind or "unnamed",
         "source": sample.source,
         "chat": [[message.role, _cut(_said(message, format))] for message in sample.chat.messages],
-        "tools": tools,
+        "tools": [_cut(json.dumps(one, ensure_ascii=False), 2 * MAX_TEXT) for one in functions],
         "reference": _cut(_said(sample.reference, format)),
     }
 
@@ -302,6 +310,19 @@ def _format(facts: RunFacts) -> CallFormat:
 
 def _cut(text: str, limit: int = MAX_TEXT) -> str:
     return text if len(text) <= limit else f"{text[:limit]} … [{len(text) - limit:,} characters more]"
+
+
+def _size(value: Any) -> int:
+    """Bytes of a value in the page."""
+    return len(_page_json(value).encode())
+
+
+def _page_json(value: Any) -> str:
+    """JSON text that is safe inside a script element: no `<`, `>` or `&` and no line separators in it."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _rank(sample_id: str) -> tuple[bytes, str]:

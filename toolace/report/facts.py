@@ -15,6 +15,9 @@ from toolace.storage import DONE, Store
 
 T = TypeVar("T")
 
+UNREADABLE = (ToolaceError, ValueError, KeyError)
+"""What reading a damaged file, or one of another version of this program, raises."""
+
 STEPS = "steps.jsonl"
 SPLITS = ("test", "dev")
 """Splits in the order in which the headline prefers them."""
@@ -112,7 +115,7 @@ def gather(run: Store) -> RunFacts:
             return otherwise
         try:
             return read(path)
-        except (ToolaceError, ValueError) as error:
+        except UNREADABLE as error:
             notes.append(f"{path} cannot be read: {error}")
             return otherwise
 

@@ -7,10 +7,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from toolace.errors import ToolaceError
 from toolace.report.charts import Bar, Point, Series, column_chart, line_chart, percent, thin
 from toolace.report.examples import label_names
-from toolace.report.facts import ModelFacts, RunFacts, arm_order, label_of
+from toolace.report.facts import UNREADABLE, ModelFacts, RunFacts, arm_order, label_of
 from toolace.report.records import read_rows
 
 LABEL_COLORS = {"unsolved": "c4", "below": "c4", "inside": "c1", "solved": "c1", "above": "c2", "error": "c3"}
@@ -122,7 +121,7 @@ def labels(facts: RunFacts) -> list[Markup]:
         if f"round-{number}/probe" in facts.stages:
             try:
                 charts.append(_pass_rates(facts, number))
-            except ToolaceError as error:
+            except UNREADABLE as error:
                 facts.notes.append(f"pass rates of round {number} are missing: {error}")
     return [chart for chart in charts if chart]
 

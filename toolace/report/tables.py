@@ -145,7 +145,13 @@ def mistakes(facts: RunFacts) -> Table | None:
     if not names:
         return None
     rows = [
-        [name, *(f"{a['direct']['mistakes'].get(name, 0)} → {a['adaptive']['mistakes'].get(name, 0)}" for _, a in arms)]
+        [
+            name,
+            *(
+                f"{a['direct']['mistakes'].get(name, 0):,} → {a['adaptive']['mistakes'].get(name, 0):,}"
+                for _, a in arms
+            ),
+        ]
         for name in names
     ]
     return Table(

@@ -1,0 +1,86 @@
+"""The report in a real browser: its script runs under its own policy, filters work, hostile texts stay texts."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from report_runs import EVIL, FakeRun
+
+from toolace.report import write_report
+from toolace.report.examples import choose
+from toolace.report.facts import gather
+from toolace.storage import Store
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+OPTIONS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--window-size=390,800", "--dump-dom",
+)  # fmt: skip
+STEPS = """
+const seen = {};
+const set = (id, value) => {
+  const control = document.getElementById(id);
+  control.value = value;
+  control.dispatchEvent(new Event("input"));
+};
+const status = () => document.getElementById("shown").textContent;
+const items = () => document.querySelectorAll("#list > li").length;
+seen.overflow = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+document.getElementById("more").click();
+seen.after_more = items();
+seen.focused = document.activeElement === document.querySelectorAll("#list > li summary")[25];
+set("f-class", "test: repaired"); seen.repaired = status();
+document.querySelector("#list details").open = true;
+set("f-class", ""); set("f-error", "no_call"); seen.no_call = status();
+set("f-error", ""); set("f-text", "EVIL-2<"); seen.evil = status();
+const first = document.querySelector("#list details"); first.open = true;
+setTimeout(() => {
+  seen.body = first.textContent;
+  seen.images = document.images.length;
+  document.title = "seen" + JSON.stringify(seen);
+}, 50);
+"""
+
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return FakeRun(tmp_path_factory.mktemp("browser")).finish()
+
+
+def dom(page: Path, profile: Path) -> str:
+    command = [str(BROWSER), *OPTIONS, f"--user-data-dir={profile}", "--virtual-time-budget=2000", page.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, check=True).stdout
+
+
+def test_script_runs_under_the_policy_of_the_page(run: Store, tmp_path: Path) -> None:
+    found = dom(Path(write_report(run)), tmp_path / "profile")
+    assert found.count("<li><details>") == 25
+    assert "embedded examples match; 25 are listed." in found
+    assert "<title>fake · run report</title>" in found
+
+
+def test_filters_and_keyboard(run: Store, tmp_path: Path) -> None:
+    page = Path(write_report(run)).read_text(encoding="utf-8")
+    page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
+    changed = tmp_path / "page.html"
+    changed.write_text(page.replace("</body>", f"<script>{STEPS}</script></body>"), encoding="utf-8")
+    title = re.search(r"<title>seen(.*?)</title>", dom(changed, tmp_path / "profile"), re.DOTALL)
+    assert title is not None
+    seen = json.loads(html.unescape(title[1]))
+    rows = choose(gather(run)).rows
+    repaired = sum(row["class"] == "repaired" for row in rows)
+    no_call = sum("no_call" in row["errors"] for row in rows)
+    assert seen["overflow"] <= 0
+    assert (seen["after_more"], seen["focused"]) == (50, True)
+    assert seen["repaired"].startswith(f"{repaired} of {len(rows)} ") and repaired > 0
+    assert seen["no_call"].startswith(f"{no_call} of {len(rows)} ") and no_call > 0
+    assert seen["evil"].startswith("1 of ")
+    assert EVIL in seen["body"] and seen["images"] == 0

@@ -1,0 +1,77 @@
+"""The model card: front matter that the hub reads, and the facts of the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from report_runs import FakeRun
+
+from toolace.report import CardFacts, card_facts, model_card, write_model_card, write_model_cards
+from toolace.storage import Store
+
+
+def front_matter(text: str) -> dict:
+    assert text.startswith("---\n")
+    return yaml.safe_load(text.split("---\n")[1])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return FakeRun(tmp_path_factory.mktemp("card"), rows=20).finish()
+
+
+def test_card_has_the_numbers_of_the_run(run: Store) -> None:
+    facts = card_facts(run, "round-2")
+    text = model_card(facts)
+    scores = run.read_json("round-2/eval-test/done.json")["counts"]["scores"]
+    results = {one["dataset"]["split"]: one["metrics"] for one in front_matter(text)["model-index"][0]["results"]}
+    assert [metric["value"] for metric in results["test"]] == [round(scores["direct"], 4), round(scores["adaptive"], 4)]
+    assert f"| direct | {scores['direct']:.1%} | 0 | 0 | 1.00 |" in text
+    assert "| target tokens | 16,000 |" in text and "| optimizer steps | 40 |" in text
+    assert f"| rows | {len(run.read_json('round-2/select/selected.json'))} direct, " in text
+    assert "1 rows failed" in text or "rows failed and count as wrong" in text
+
+
+def test_card_before_evaluation_claims_nothing(tmp_path: Path) -> None:
+    fake = FakeRun(tmp_path, rows=8)
+    text = model_card(card_facts(fake.store, "round-1"))
+    assert "Not evaluated when this card was written." in text
+    assert "model-index" not in front_matter(text)
+    assert "base_model" not in front_matter(text), "builtin:tiny_base is no name of the hub"
+
+
+def test_card_names_a_hub_base_and_survives_any_text() -> None:
+    facts = CardFacts(
+        run="a: b\n---\n# x", model="plain_sft", base="some-org/Some-Model-8B", format="hermes", data="x | y\n| z |"
+    )
+    text = model_card(facts)
+    matter = front_matter(text)
+    assert matter["base_model"] == "some-org/Some-Model-8B"
+    assert text.count("\n---\n") == 1, "the title does not open a second front matter"
+    assert "| data | x \\| y \\| z \\| |" in text
+    assert "the baseline of its run" in text
+    for base in ("/models/x", "./x/y", "s3://bucket/x"):
+        assert "base_model" not in front_matter(model_card(CardFacts(run="r", model="round-1", base=base, format="")))
+
+
+def test_cards_are_written_into_exported_models(run: Store, tmp_path: Path) -> None:
+    places = write_model_cards(run)
+    assert [Path(place).parent.parent.parent.name for place in places] == [
+        "bootstrap",
+        "plain_sft",
+        "round-1",
+        "round-2",
+    ]
+    assert Path(places[-1]).read_text() == model_card(card_facts(run, "round-2"))
+    store = Store(str(tmp_path / "model"))
+    assert write_model_card(store, card_facts(run, "round-1")) == store.at("README.md")
+
+
+def test_card_of_a_chained_round_names_what_it_started_from(run: Store, tmp_path: Path) -> None:
+    record = run.read_json("run.json")
+    record["config"]["rounds"]["start"] = "previous"
+    other = Store(str(tmp_path / "chained"))
+    other.write_json("run.json", record)
+    assert card_facts(other, "round-2").base == "round 1 of the same run, itself from builtin:tiny_base"
