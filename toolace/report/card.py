@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from toolace.report.facts import RunFacts, gather, label_of
+from toolace.report.facts import RunFacts, arm_order, gather, label_of
 from toolace.storage import Store
 
 CARD = "README.md"
@@ -139,7 +139,7 @@ def _what(facts: CardFacts) -> str:
 def _scores(split: str, scores: Mapping[str, Any]) -> str:
     lines = [
         f"{split.capitalize()} split, {scores['n']:,} rows, exact match of calls, greedy decoding"
-        + (f"; {scores['errors']:,} rows failed and count as wrong" if scores["errors"] else "")
+        + (f"; failed rows, counted as wrong: {scores['errors']:,}" if scores["errors"] else "")
         + ":\n",
         "| way of answering | accuracy | repairs | regressions | calls a query | tokens a query |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
@@ -147,7 +147,7 @@ def _scores(split: str, scores: Mapping[str, Any]) -> str:
     lines += [
         f"| {_cell(name.replace('_', ' '))} | {arm['accuracy']:.1%} | {arm['repairs']} | {arm['regressions']} "
         f"| {arm['mean_calls']:.2f} | {arm['mean_tokens']:.1f} |"
-        for name, arm in scores["arms"].items()
+        for name, arm in ((name, scores["arms"][name]) for name in arm_order(scores["arms"]))
     ]
     return "\n".join(lines) + "\n"
 
