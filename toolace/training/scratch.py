@@ -12,10 +12,18 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional
-from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    GenerationConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 from toolace.data.synthetic import generate
 from toolace.data.synthetic_damage import answer_text
+from toolace.errors import TrainingError
 from toolace.training.scratch_config import TinyBaseConfig
 from toolace.training.scratch_data import Batch, Corpus, Renderer, exercise, train_tokenizer
 
@@ -235,13 +243,48 @@ def score(
     return {kind: round(sum(h) / len(h), 3) for kind, h in sorted(hits.items())}
 
 
+def as_llama(model: Qwen2ForCausalLM) -> LlamaForCausalLM:
+    """The same function as a Llama model (with biases, that of the output projection zero).
+
+    Loaders take a tokenizer for a Qwen2 model to be Qwen2's own and split text as that one does, whatever its files
+    say; for a Llama model they take the files' word.
+    """
+    old = model.config
+    llama = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=old.vocab_size,
+            hidden_size=old.hidden_size,
+            intermediate_size=old.intermediate_size,
+            num_hidden_layers=old.num_hidden_layers,
+            num_attention_heads=old.num_attention_heads,
+            num_key_value_heads=old.num_key_value_heads,
+            max_position_embeddings=old.max_position_embeddings,
+            rms_norm_eps=old.rms_norm_eps,
+            rope_parameters=old.rope_parameters,
+            attention_bias=True,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=old.eos_token_id,
+            pad_token_id=old.pad_token_id,
+        )
+    )
+    missing, unexpected = llama.load_state_dict(model.state_dict(), strict=False)
+    if unexpected or any(not name.endswith("o_proj.bias") for name in missing):
+        raise TrainingError(f"cannot export the model as Llama: missing {missing}, unexpected {unexpected}")
+    with torch.no_grad():
+        for block in llama.model.layers:
+            block.self_attn.o_proj.bias.zero_()
+    return llama
+
+
 def export(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, path: Path, recipe: dict[str, Any]) -> None:
     """Write weights (bfloat16), tokenizer, template, generation config and the recipe as a Hugging Face directory."""
     path.mkdir(parents=True, exist_ok=True)
-    model.generation_config = GenerationConfig(
+    llama = as_llama(model)
+    llama.generation_config = GenerationConfig(
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, do_sample=False
     )
-    model.to(torch.bfloat16).save_pretrained(path)
+    llama.to(torch.bfloat16).save_pretrained(path)
     tokenizer.save_pretrained(path)
     (path / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
 
