@@ -23,7 +23,7 @@ from toolace.training.loop import train
 from toolace.training.spec import TrainSpec
 from toolace.training.steplog import read_steps
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
 ROOT = Path(__file__).resolve().parent.parent.parent
 SETTINGS: dict[str, Any] = {"epochs": 12, "checkpoint_steps": 5, "zero_stage": 2, "lr": 1e-3}
 
@@ -66,7 +66,7 @@ def train_workers() -> list[psutil.Process]:
     return found
 
 
-def wait_for(what: str, condition: Any, seconds: float = 120) -> None:
+def wait_for(what: str, condition: Any, seconds: float = 400) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"

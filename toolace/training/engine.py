@@ -58,7 +58,7 @@ def start_worker(spec: TrainSpec) -> Worker:
     if spec.kind == "cuda":
         if not torch.cuda.is_available():
             raise ConfigError("train.gpus_per_worker is set, but this worker sees no GPU. Set it to 0 to use CPUs")
-        # Ray shows each worker its own GPUs only; torchrun shows all of them.
+        # A worker sees all GPUs of its node's workers, or only its own: both are in local order.
         torch.cuda.set_device(local_rank % torch.cuda.device_count())
     owns_group = not dist.is_initialized()
     if owns_group:

@@ -77,6 +77,8 @@ def _copy(source: str, target: str) -> None:
 
     from_fs, from_path = opened(source)
     to_fs, to_path = opened(target)
+    if isinstance(to_fs, pafs.LocalFileSystem):
+        to_fs.create_dir(to_path)  # Object stores have no directories to make.
     pafs.copy_files(from_path, to_path, source_filesystem=from_fs, destination_filesystem=to_fs)
 
 
