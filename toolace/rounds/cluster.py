@@ -25,10 +25,14 @@ def cluster(config: ClusterConfig) -> Iterator[None]:
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # loopback only, no dashboard: nothing to authenticate
     os.environ.setdefault("RAY_DEDUP_LOGS", "1")
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+    if local:
+        # Ray logs a harmless error line at every start of an actor pool; its files would have the same.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import logging
 
     import ray
 
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
     if ray.is_initialized():
         yield
         return

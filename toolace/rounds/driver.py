@@ -50,9 +50,10 @@ def run_rounds(config: Config, progress: Progress | None = None) -> dict[str, An
             run.events.write("run_stopped", error=f"{type(error).__name__}: {error}"[:2000])
             raise
         store.write_json(SUMMARY, summary)
-        from toolace.report import write_report
+        from toolace.report import write_model_cards, write_report
 
         report = write_report(store)
+        write_model_cards(store)
         run.events.write("run_done", report=report)
         run.progress.say("\n" + summary_table(summary))
         run.progress.say(f"report: {report}")

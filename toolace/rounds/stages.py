@@ -106,8 +106,10 @@ def roll_out(
         )
         for name, (stage, split, program) in missing.items()
     ]
-    what = " and ".join(name if name == "probe" else f"evaluate on {name}" for name in missing)
-    with run.timed(f"{model.name}: {what}", *(stage for stage, _, _ in missing.values())) as clock:
+    splits = [name for name in missing if name != "probe"]
+    what = [f"evaluate on {' and '.join(splits)}"] if splits else []
+    what += ["probe"] if "probe" in missing else []
+    with run.timed(f"{model.name}: {', '.join(what)}", *(stage for stage, _, _ in missing.values())) as clock:
         results = run_rollouts(
             jobs,
             model=config.model.model_copy(update={"path": model.path}),
@@ -286,7 +288,7 @@ def _pairs(counts: dict[str, int]) -> str:
 def _show(run: Run, state: Progress) -> None:
     """Show where a rollout stands: rows decided, draws saved, speed."""
     counted = state.counts.counted
-    note = f"{state.rows_per_s:.0f} rows/s"
+    note = f"{state.rows_per_s:.3g} rows/s"
     if counted.get("draws_full"):
         note += f", {1 - counted['draws'] / counted['draws_full']:.0%} of the draws saved"
     run.progress.update(state.counts.rows, state.rows_total, f"rows ({state.job})", note)
