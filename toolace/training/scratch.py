@@ -167,7 +167,8 @@ class Trainer:
         self.step += 1
         self.tokens += batch.ids.numel()
         decay = min(self.config.average, self.step / (self.step + 20))
-        torch._foreach_lerp_(self.average, list(self.model.parameters()), 1 - decay)
+        with torch.no_grad():
+            torch._foreach_lerp_(self.average, list(self.model.parameters()), 1 - decay)
         return float(loss.detach())
 
     def save(self, path: Path) -> None:
@@ -186,7 +187,7 @@ class Trainer:
         """Go on from a saved state, at the chunk of rows after the one that was under way."""
         state = torch.load(path)
         self.model.load_state_dict(state["model"])
-        self.average = state["average"]
+        self.average = [average.detach() for average in state["average"]]
         for (optimiser, _), saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
         self.step, self.tokens, self.seconds, self.corpus.chunk, self.corpus.rows = state["position"]
@@ -286,6 +287,10 @@ def export(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, path: Pa
     )
     llama.to(torch.bfloat16).save_pretrained(path)
     tokenizer.save_pretrained(path)
+    described = json.loads((path / "tokenizer_config.json").read_text(encoding="utf-8"))
+    for how_it_was_loaded in ("is_local", "local_files_only"):
+        described.pop(how_it_was_loaded, None)
+    (path / "tokenizer_config.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     (path / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
 
 

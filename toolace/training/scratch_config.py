@@ -21,9 +21,11 @@ class TinyBaseConfig(BaseModel):
     seed: int = 7
 
     vocabulary: int = Field(2048, ge=512)
+    tokenizer_rows: int = Field(24_000, ge=10)
+    """Rows of the `base` profile that the tokenizer is trained on; a third as many of the `demo` profile on top."""
     layers: int = Field(4, ge=1)
-    width: int = Field(256, ge=64, multiple_of=32)
-    heads: int = Field(8, ge=1)
+    width: int = Field(256, ge=128, multiple_of=32)
+    heads: int = Field(8, ge=4)
     intermediate: int = Field(704, ge=64)
     max_positions: int = Field(1024, ge=256)
 

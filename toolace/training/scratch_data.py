@@ -91,7 +91,8 @@ def train_tokenizer(config: TinyBaseConfig) -> PreTrainedTokenizerFast:
     )
     tokenizer.decoder = decoders.ByteLevel()
     renderer = Renderer()
-    rows = [*generate(24_000, config.seed + 1, profile="base"), *generate(8_000, config.seed + 1, profile="demo")]
+    seed, count = config.seed + 1, config.tokenizer_rows
+    rows = [*generate(count, seed, profile="base"), *generate(count // 3, seed, profile="demo")]
     texts = (renderer.prompt(s.chat) + answer_text(s.reference) for s in rows)
     trainer = trainers.BpeTrainer(
         vocab_size=config.vocabulary,
