@@ -22,10 +22,13 @@ from transformers import (
 )
 
 from toolace.data.synthetic import generate
-from toolace.data.synthetic_damage import answer_text
+from toolace.data.synthetic_tools import Split
 from toolace.errors import TrainingError
 from toolace.training.scratch_config import TinyBaseConfig
-from toolace.training.scratch_data import Batch, Corpus, Renderer, exercise, train_tokenizer
+from toolace.training.scratch_data import Batch, Corpus, train_tokenizer
+from toolace.training.scratch_measure import by_kind, exact, measure
+
+SPLITS: tuple[Split, ...] = ("train", "test")
 
 
 def build_model(config: TinyBaseConfig, tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
@@ -201,49 +204,6 @@ class Trainer:
         return copy
 
 
-def greedy(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: list[str]) -> list[str]:
-    """Greedy answers, in batches of similar length."""
-    answers = [""] * len(prompts)
-    encoded = [e.ids for e in tokenizer.backend_tokenizer.encode_batch(prompts)]
-    order = sorted(range(len(prompts)), key=lambda i: len(encoded[i]))
-    for begin in range(0, len(order), 64):
-        rows = order[begin : begin + 64]
-        length = max(len(encoded[i]) for i in rows)
-        ids = torch.full((len(rows), length), tokenizer.pad_token_id)
-        for j, i in enumerate(rows):
-            ids[j, length - len(encoded[i]) :] = torch.tensor(encoded[i])
-        mask = torch.arange(length)[None] >= torch.tensor([length - len(encoded[i]) for i in rows])[:, None]
-        with torch.inference_mode():
-            out = model.generate(input_ids=ids, attention_mask=mask.long(), do_sample=False, max_new_tokens=96)
-        for j, i in enumerate(rows):
-            answers[i] = tokenizer.decode(out[j, length:], skip_special_tokens=True)
-    return answers
-
-
-def score(
-    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, rows: int, profile: str = "demo", check: float = 0.0
-) -> dict[str, float]:
-    """Share of greedy answers equal to the reference text, in all and by kind, on held-out demo dev tools.
-
-    With `check` the rows are check-and-correct exercises, that share of them with a wrong draft.
-    """
-    import random
-
-    rng, renderer = random.Random(5), Renderer()
-    samples = list(generate(rows, 99, profile=profile, split="dev"))
-    if check:
-        samples = [exercise(sample, rng, check) for sample in samples]
-    model.eval()
-    answers = greedy(model, tokenizer, [renderer.prompt(s.chat) for s in samples])
-    model.train()
-    hits: dict[str, list[bool]] = {"all": []}
-    for sample, answer in zip(samples, answers, strict=True):
-        right = answer == answer_text(sample.reference)
-        hits["all"].append(right)
-        hits.setdefault(sample.kind, []).append(right)
-    return {kind: round(sum(h) / len(h), 3) for kind, h in sorted(hits.items())}
-
-
 def as_llama(model: Qwen2ForCausalLM) -> LlamaForCausalLM:
     """The same function as a Llama model (with biases, that of the output projection zero).
 
@@ -324,7 +284,8 @@ def train_base(config: TinyBaseConfig) -> dict[str, Any]:
                 trainer.save(work / "state.pt")
                 model = trainer.averaged()
                 rows = config.evaluate_rows
-                report(demo=score(model, tokenizer, rows), easy=score(model, tokenizer, rows // 2, "base")["all"])
+                samples = list(generate(rows, 99, profile="demo", split="dev"))
+                report(demo=by_kind(samples, exact(model, tokenizer, samples)))
                 evaluated = trainer.seconds = spent + time.monotonic() - started
             if trainer.progress >= 1:
                 break
@@ -338,7 +299,7 @@ def train_base(config: TinyBaseConfig) -> dict[str, Any]:
         "minutes": round(trainer.seconds / 60, 1),
         "parameters": sum(p.numel() for p in model.parameters()),
         "loss": round(sum(losses[-200:]) / len(losses[-200:]), 4),
-        "greedy_exact_match": {"demo_dev": score(model, tokenizer, 5 * config.evaluate_rows)},
+        "measured": {f"demo_{split}": measure(model, tokenizer, 2 * config.evaluate_rows, split) for split in SPLITS},
     }
     trainer.save(work / "state.pt")
     export(model, tokenizer, Path(config.output), recipe)
