@@ -38,7 +38,9 @@ def test_a_model_in_object_storage_is_copied_once_and_again_when_it_changes(tmp_
     remote = model_folder(tmp_path / "remote")
     local = Path(resolve_model(remote.as_uri()))
     assert (local / "model.safetensors").read_bytes() == b"weights"
+    (local / "mark").touch()
     assert Path(resolve_model(remote.as_uri())) == local
+    assert (local / "mark").exists()
     (remote / "model.safetensors").write_bytes(b"other weights")
     changed = Path(resolve_model(remote.as_uri()))
     assert changed != local

@@ -152,7 +152,7 @@ def test_draws_of_a_row_share_one_rendering():
 def test_max_tokens_and_the_context_bound_an_answer():
     engine = ScriptedEngine(lambda r: ids("abcdef"), max_model_len=8)
     engine.submit(Generate("limit", ids("pp"), Sampling(max_tokens=3)))
-    engine.submit(Generate("context", ids("pppp"), Sampling()))
+    engine.submit(Generate("context", ids("pppp"), Sampling(max_tokens=50)))
     engine.submit(Generate("whole", ids("p"), Sampling()))
     found = {answer.id: answer for answer in engine.step()}
     assert (found["limit"].token_ids, found["limit"].finish) == (ids("abc"), "length")
