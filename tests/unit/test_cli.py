@@ -1,0 +1,124 @@
+"""The command line: what it prints, and one clear error with exit code 1 for bad input."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from toolace.cli.main import main
+from toolace.config import Config, load_config
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run a command in this process: exit code, stdout, stderr."""
+
+    def run(*args: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["toolace", *args])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        out, err = capsys.readouterr()
+        return int(stopped.value.code or 0), out, err
+
+    return run
+
+
+ROW = {
+    "messages": [
+        {"role": "user", "content": "Weather in Oslo?"},
+        {"role": "assistant", "tool_calls": [{"function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}]},
+    ],
+    "tools": [
+        {
+            "type": "function",
+            "function": {
+                "name": "weather",
+                "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+            },
+        }
+    ],
+}
+
+
+def test_data_check_prints_what_programs_rely_on(run: Any, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    bad = {**ROW, "tools": []}
+    file.write_text("\n".join(json.dumps(row) for row in (ROW, ROW, bad)) + "\n{broken\n")
+    code, out, _ = run("data", "check", str(file), "--json")
+    found = json.loads(out)
+    assert code == 0 and found["rows"] == 4 and found["samples"] == 2
+    assert sum(found["quarantined"].values()) == 2 and found["quarantined"]["unknown_tool"] == 1
+    code, out, _ = run("data", "check", str(file))
+    assert code == 0 and "unknown_tool" in out and f"{file}:4" in out
+
+
+def test_data_generate_writes_shards(run: Any, tmp_path: Path) -> None:
+    code, out, _ = run("data", "generate", str(tmp_path / "s"), "--rows", "300", "--seed", "3")
+    assert code == 0 and json.loads(out) == {"rows": 300, "shards": 2}
+
+
+def test_config_prints_what_loads_back(run: Any, tmp_path: Path) -> None:
+    code, out, _ = run("config", "--set", "probe.k=4")
+    assert code == 0 and Config.model_validate(yaml.safe_load(out)) == load_config(None, ["probe.k=4"])
+    code, out, _ = run("config", "--json")
+    assert Config.model_validate_json(out) == Config()
+
+
+def test_dry_run_names_stages_rows_and_memory(run: Any, tmp_path: Path, tiny_base: Path) -> None:
+    code, out, _ = run("run", "-c", "configs/demo.yaml", "--dry-run", "--set", f"root={tmp_path}")
+    assert code == 0
+    assert "2000 synthetic rows" in out and "GiB" in out and "M parameters" in out
+    assert [line.split()[0] for line in out.splitlines() if line.endswith("to do")][:2] == ["data", "base/eval-dev"]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("args", "named"),
+    [
+        (("run", "--config", "none.yaml"), "none.yaml"),
+        (("run", "--set", "probe.q=1"), "probe.q"),
+        (("run", "--set", "train.lr=fast"), "train.lr"),
+        (("data", "check", "missing.jsonl"), "missing.jsonl"),
+        (("data", "generate", "x", "--profile", "odd"), "odd"),
+        (("report", "no/such/run"), "no/such/run"),
+        (("report", "no/such/run", "--json"), "no/such/run"),
+        (("refine", "hi", "--tools", "missing.json"), "missing.json"),
+        (("select", "--probe", "no/probe"), "no/probe"),
+    ],
+)
+def test_bad_input_is_one_clear_error(
+    run: Any, args: tuple[str, ...], named: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(*args)
+    assert code == 1
+    assert err.startswith("error: ") and named in err and "Traceback" not in err
+    assert not [path for path in tmp_path.iterdir() if path.name != "x"]
+
+
+def test_an_unknown_model_is_named(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "tools.json").write_text("[]")
+    code, _, err = run("refine", "hi", "--tools", str(tmp_path / "tools.json"), "--model", "./nowhere")
+    assert code == 1 and "./nowhere" in err and "builtin:tiny_base" in err
+
+
+def test_a_tools_file_without_functions_is_named(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "tools.json").write_text('[{"description": "no name"}]')
+    code, _, err = run("refine", "hi", "--tools", str(tmp_path / "tools.json"))
+    assert code == 1 and "entry 0 is not a function with a name" in err
+
+
+def test_doctor_says_what_it_found(run: Any, tmp_path: Path) -> None:
+    code, out, _ = run("doctor", "--json", "--storage", str(tmp_path))
+    found = json.loads(out)
+    checks = {check["name"]: check for check in found["checks"]}
+    assert code == (0 if found["ok"] else 1)
+    assert checks["storage"]["ok"] and checks["python"]["ok"] and checks["torch"]["found"].startswith("2.13")
+    code, out, _ = run("doctor", "--json", "--storage", "/proc/nowhere")
+    failed = [check for check in json.loads(out)["checks"] if not check["ok"]]
+    assert code == 1 and failed[-1]["name"] == "storage" and "/proc/nowhere" in failed[-1]["advice"]
