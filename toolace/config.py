@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from toolace.errors import ConfigError
 
@@ -66,7 +66,14 @@ class FileSource(Section):
     """Which assistant turns become samples: those with calls, or every one."""
 
 
-Source = Annotated[SyntheticSource | FileSource, Field(discriminator="type")]
+def _named(source: Any) -> Any:
+    """A source without `type` is a file source when it has a path, else a synthetic one."""
+    if isinstance(source, dict) and "type" not in source:
+        return {"type": "files" if "path" in source else "synthetic", **source}
+    return source
+
+
+Source = Annotated[SyntheticSource | FileSource, Field(discriminator="type"), BeforeValidator(_named)]
 
 
 class DataConfig(Section):
