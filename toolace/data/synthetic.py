@@ -1,9 +1,9 @@
 """The synthetic corpus: tool-calling samples made from a seed, with no download.
 
 `generate(n, seed, profile=..., split=...)` yields samples; row i is a function of (profile, split, seed, i) alone.
-The profiles `base-easy` and `base` make the corpus of the tiny base model, `demo` the pool, dev and test rows of the
-demo: other tools (see `toolace.data.synthetic_tools`), mostly other phrasings, and more of the hard kinds, so that
-there is something to learn.
+The profiles `base-easy` and `base` make the corpus of the tiny base model. `demo` and `house` have other tools (see
+`toolace.data.synthetic_tools`), mostly other phrasings, and more of the hard kinds, so that there is something to
+learn; in `house`, which the demo uses, many tools also take codes that nobody says ("in german" -> `de`).
 """
 
 from __future__ import annotations
@@ -88,6 +88,23 @@ PROFILES: dict[str, Profile] = {
         ),
         tools=(10, 30, 35, 25),
         similar=0.5,
+    ),
+    "house": Profile(
+        world="house",
+        kinds=(20, 22, 8, 13, 12, 9, 3, 5, 8),
+        style=Style(
+            odd=0.25,
+            meaning=0.35,
+            other_words=0.3,
+            sentences=0.25,
+            keyed=0.05,
+            values_first=0.1,
+            preface=0.25,
+            correction=0.06,
+            spelled=0.3,
+        ),
+        tools=(20, 35, 30, 15),
+        similar=0.4,
     ),
 }
 

@@ -104,6 +104,8 @@ def _text(rng: random.Random, style: Style, value: Any) -> str:
 
 
 def _said(rng: random.Random, style: Style, parameter: Parameter, value: Any) -> str:
+    if parameter.sayings:
+        return rng.choice(parameter.sayings[value])
     if parameter.enum:
         return str(value).replace("_", " ")
     if parameter.type == "object":

@@ -13,9 +13,12 @@ from typing import Any, Literal
 
 from toolace.calls.schema import Tool
 from toolace.data.synthetic_values import code, medium
-from toolace.data.synthetic_words import DOMAINS, ENUMS, FLAGS, NESTED, PLAIN, VERBS, Parameter
+from toolace.data.synthetic_words import CODED, DOMAINS, ENUMS, FLAGS, NESTED, PLAIN, VERBS, Parameter
 
-World = Literal["base", "demo"]
+World = Literal["base", "demo", "house"]
+"""`house` has the tools of `demo`, but enums have codes that nobody says (see `CODED`), and more tools have enums."""
+CODED_SHARE = 0.25
+"""Share of the house's tools that take a code where another tool would not."""
 Split = Literal["train", "dev", "test"]
 Flavour = Literal["plain", "optional", "enum", "nested", "linked"]
 
@@ -85,15 +88,16 @@ def _pick(rng: random.Random, pool: tuple[Parameter, ...], count: int, taken: li
     return chosen
 
 
-def make_tool(verb: str, domain: str, noun: str) -> SyntheticTool:
-    """The tool of this name; the same arguments give the same tool."""
+def make_tool(verb: str, domain: str, noun: str, codes: bool = False) -> SyntheticTool:
+    """The tool of this name; the same arguments give the same tool. With `codes` most tools take a coded value."""
     name = f"{verb}_{domain}_{noun}"
     rng = random.Random(stable_hash("tool:" + name))
     flavour: Flavour = rng.choices(("plain", "optional", "enum", "nested", "linked"), (34, 20, 16, 18, 12))[0]
     required: list[Parameter] = []
     optional: list[Parameter] = []
+    enums = CODED if codes else ENUMS
     if flavour == "enum":
-        required += _pick(rng, ENUMS, 1, required)
+        required += _pick(rng, enums, 1, required)
     if flavour == "nested":
         required += _pick(rng, NESTED, 1, required)
     if flavour == "linked":
@@ -106,9 +110,11 @@ def make_tool(verb: str, domain: str, noun: str) -> SyntheticTool:
         required += _pick(rng, PLAIN, rng.choices((1, 2, 3), (35, 40, 25))[0], required)
     else:
         required += _pick(rng, PLAIN, rng.choices((0, 1, 2), (30, 50, 20))[0], required)
+    if codes and flavour != "enum" and rng.random() < CODED_SHARE:
+        required = [*_pick(rng, CODED, 1, required), *required[:2]]
     rng.shuffle(required)
     if flavour == "optional":
-        pools = (PLAIN, FLAGS, ENUMS)
+        pools = (PLAIN, FLAGS, enums)
         for _ in range(rng.choice((1, 1, 2))):
             optional += _pick(rng, rng.choices(pools, (45, 35, 20))[0], 1, required + optional)
     properties = {p.name: _schema(p, rng.random() < 0.2) for p in required + optional}
@@ -128,8 +134,8 @@ class Universe:
         for domain, nouns in DOMAINS.items():
             for noun in nouns:
                 for verb in VERBS:
-                    if universe_of(f"{verb}_{domain}_{noun}") == (world, split):
-                        self.tools.append(make_tool(verb, domain, noun))
+                    if universe_of(f"{verb}_{domain}_{noun}") == ("demo" if world == "house" else world, split):
+                        self.tools.append(make_tool(verb, domain, noun, codes=world == "house"))
         self.flavours: dict[str, list[SyntheticTool]] = {}
         self.things: dict[tuple[str, str], list[SyntheticTool]] = {}
         self.domains: dict[str, list[SyntheticTool]] = {}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from toolace.data.synthetic_values import DRAWS, Draw, flag
@@ -125,6 +126,8 @@ class Parameter:
     words: tuple[str, ...]
     fragments: tuple[str, ...]
     enum: tuple[str, ...] = ()
+    sayings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of a coded value: how people say each code; empty where they say the value itself."""
     fields: tuple[tuple[str, str, Draw], ...] = ()
     item: str = ""
 
@@ -268,3 +271,24 @@ slot | day and time | day string day, hour string clock | on {day} at {hour}
 )
 
 NESTED = _ARRAYS + _OBJECTS
+
+
+def _coded(name: str, codes: str) -> Parameter:
+    """The enum `name` of `ENUMS` with codes for values: `codes` is "CODE=saying,saying; ..."."""
+    plain = next(parameter for parameter in ENUMS if parameter.name == name)
+    sayings = {code: _cells(said) for code, said in (cell.split("=") for cell in _cells(codes, ";"))}
+    return replace(plain, enum=tuple(sayings), draw=_one_of(tuple(sayings)), sayings=sayings)
+
+
+# name | codes and how people say them: the same parameters as in ENUMS, but nobody says the values that they take
+CODED = tuple(
+    _coded(*row)
+    for row in _rows("""
+unit | SI=metric; US=imperial
+priority | P1=low; P2=normal; P3=high; P4=very high
+language | en=english; fr=french; de=german; es=spanish; it=italian
+payment | C=cash; D=card; T=bank transfer; V=voucher
+size | S=small; M=medium; L=large; XL=extra large
+level | L1=beginner; L2=advanced; L3=expert
+""")
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 import warnings
 from collections.abc import Callable, Generator, Sequence
@@ -176,8 +177,10 @@ def _stream(setup: Setup, missing: Sequence[tuple[int, ShardInfo]]) -> Generator
     rollout = setup.rollout
     # Enough shards in flight to fill `rows_in_flight`, and one more to take over where they run out.
     together = max(2, -(-rollout.rows_in_flight // rollout.shard_rows) + 1)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # not what a person who watches a run wants to read
     context = DataContext.get_current().copy()
     context.enable_progress_bars = False
+    context.issue_detectors_config.detectors = []
     context.print_on_execution_start = False
     context.execution_no_progress_timeout_s = rollout.no_progress_s
     with DataContext.current(context), warnings.catch_warnings():

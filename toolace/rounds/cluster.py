@@ -32,7 +32,6 @@ def cluster(config: ClusterConfig) -> Iterator[None]:
 
     import ray
 
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
     if ray.is_initialized():
         yield
         return
