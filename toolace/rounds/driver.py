@@ -44,7 +44,7 @@ def run_rounds(config: Config, progress: Progress | None = None) -> dict[str, An
         run.events.write("run_begun", attempt=attempt["number"], changed=attempt["changed"])
         run.progress.say(f"run {store.uri}, start {attempt['number']}; what happens is in {EventLog.FILE}")
         try:
-            with cluster(config.cluster):
+            with cluster(config.cluster), _terminates():  # again: Ray puts its own handler in place when it starts
                 summary = _rounds(run)
         except BaseException as error:
             run.events.write("run_stopped", error=f"{type(error).__name__}: {error}"[:2000])
