@@ -29,7 +29,7 @@ def load(options: argparse.Namespace) -> list[Sample]:
     """The pool that is probed: rows of the demo's kind."""
     from toolace.data.synthetic import generate
 
-    return list(generate(options.rows, options.seed, profile="demo"))
+    return list(generate(options.rows, options.seed, profile="house"))
 
 
 def raw(options: argparse.Namespace) -> dict[str, float]:

@@ -47,7 +47,7 @@ def corpus(samples: int) -> Iterator[tuple[str, Chat, Message]]:
     from toolace.rendering import refine_turn
 
     rng = random.Random(0)
-    for number, sample in enumerate(generate(samples, 1, profile="demo")):
+    for number, sample in enumerate(generate(samples, 1, profile="house")):
         yield f"{sample.id}/direct", sample.chat, sample.reference
         if number % 3 == 0:
             yield f"{sample.id}/fix", refine_turn(sample.chat, corrupt(sample, rng)), sample.reference

@@ -45,7 +45,7 @@ class SyntheticSource(Section):
     type: Literal["synthetic"] = "synthetic"
     rows: int = Field(2000, ge=1)
     seed: int = Field(1, ge=0)
-    profile: str = "demo"
+    profile: str = "house"
     """The mix of kinds and phrasings."""
     wrong_share: float = Field(0.0, ge=0, le=1)
     """Share of references that are made wrong on purpose, to study noise."""
