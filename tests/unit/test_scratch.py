@@ -96,10 +96,24 @@ def test_batches_ask_for_the_answers_and_nothing_else(
         assert torch.equal(batch.ids.flatten()[batch.places[real] + 1], batch.targets[real])
         for row in range(len(batch.ids)):
             inside = real & (batch.places // batch.ids.shape[1] == row)
-            answer = tokenizer.decode(batch.targets[inside])
-            text = tokenizer.decode(batch.ids[row])
-            assert answer.endswith(END) and f"<|im_start|>assistant\n{answer}" in text
-            assert text.replace("<|endoftext|>", "").endswith(answer)
+            answers = tokenizer.decode(batch.targets[inside]).split(END)
+            text = tokenizer.decode(batch.ids[row]).replace("<|endoftext|>", "")
+            assert answers.pop() == "" and text.endswith(answers[-1] + END)
+            for answer in answers:
+                assert f"<|im_start|>assistant\n{answer}{END}" in text
+            # Of a check-and-correct exercise the draft is asked for too, where it is right.
+            assert len(answers) == 1 or (REFINE_INSTRUCTION in text and answers[0] == answers[1])
+
+
+def test_a_damaged_draft_is_never_a_target(tokenizer: PreTrainedTokenizerFast) -> None:
+    rng = random.Random(1)
+    samples = list(generate(100, 3, profile="base"))
+    pairs = [(s, exercise(s, rng, wrong)) for s in samples for wrong in (0.0, 1.0)]
+    rows = Corpus(SMALL, tokenizer)._rows(pairs)
+    for (sample, checked), row in zip(pairs, rows, strict=True):
+        right = checked.chat.messages[-2].content == answer_text(sample.reference)
+        assert tokenizer.decode(row.targets) == (answer_text(sample.reference) + END) * (1 + right)
+        assert [row.ids[place + 1] for place in row.places] == row.targets
 
 
 def test_the_curriculum_starts_easy(tokenizer: PreTrainedTokenizerFast, batches: list[Batch]) -> None:

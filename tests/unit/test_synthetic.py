@@ -152,7 +152,7 @@ def test_text_references_say_why() -> None:
 def test_the_demo_asks_for_more_than_the_base_has_seen() -> None:
     hard = ("nested", "missing", "irrelevance", "dependent", "parallel")
     share = {p: sum(s.kind in hard for s in rows(p)) / ROWS for p in ("base", "demo")}
-    assert share["demo"] > share["base"] + 0.05
+    assert share["demo"] > share["base"] + 0.03
     assert PROFILES["demo"].style.odd > 5 * PROFILES["base"].style.odd
 
 
@@ -167,7 +167,7 @@ def test_corruption_makes_every_kind_of_mistake() -> None:
     rng = random.Random(2)
     made = {damage(s.chat, s.reference, rng)[1] for s in rows("demo", n=3000)}
     calls = {"value", "dropped", "swapped", "type", "extra", "tool", "missing_call", "spurious_refusal"}
-    assert made == calls | {"text", "spurious_call"}
+    assert made == calls | {"text", "spurious_call", "repeated_call", "extra_call", "several"}
 
 
 def test_wrong_share_damages_that_share_and_says_so() -> None:

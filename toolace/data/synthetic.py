@@ -60,14 +60,14 @@ class Profile:
 PROFILES: dict[str, Profile] = {
     "base-easy": Profile(
         world="base",
-        kinds=(45, 30, 0, 8, 7, 3, 4, 3, 0),
+        kinds=(40, 28, 0, 8, 7, 4, 8, 5, 0),
         style=Style(meaning=0.1, other_words=0.0, sentences=0.2, keyed=0.3, preface=0.0),
         tools=(55, 45),
         similar=0.2,
     ),
     "base": Profile(
         world="base",
-        kinds=(18, 22, 12, 10, 8, 8, 8, 6, 8),
+        kinds=(14, 20, 14, 9, 8, 9, 11, 8, 7),
         style=Style(odd=0.06, meaning=0.25, other_words=0.2, values_first=0.03, correction=0.02, spelled=0.04),
         tools=(30, 34, 22, 14),
         similar=0.35,

@@ -116,10 +116,22 @@ def damage(chat: Chat, reference: Message, rng: random.Random) -> tuple[Message,
         text = f"Please give a value for: {rng.choice(names)}." if names and rng.random() < 0.5 else None
         return Message(role="assistant", content=text or _REFUSAL), "spurious_refusal"
     if len(calls) > 1 and rng.random() < 0.3:
-        del calls[rng.randrange(len(calls))]
+        spot = rng.randrange(len(calls))
+        if rng.random() < 0.4:
+            calls[spot] = calls[spot - 1]
+            if tuple(calls) != reference.calls:
+                return Message(role="assistant", calls=tuple(calls)), "repeated_call"
+        del calls[spot]
         return Message(role="assistant", calls=tuple(calls)), "missing_call"
+    if rng.random() < 0.05:
+        calls.append(_spurious(rng, chat) if rng.random() < 0.5 else calls[-1])
+        return Message(role="assistant", calls=tuple(calls)), "extra_call"
     spot = rng.randrange(len(calls))
     calls[spot], what = _change_call(rng, chat, calls[spot])
+    if rng.random() < 0.2:
+        twice, _ = _change_call(rng, chat, calls[spot])
+        if twice != reference.calls[spot]:
+            calls[spot], what = twice, "several"
     return Message(role="assistant", calls=tuple(calls)), what
 
 

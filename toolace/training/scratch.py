@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import random
 import time
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from toolace.data.synthetic import generate
 from toolace.data.synthetic_tools import Split
 from toolace.errors import TrainingError
 from toolace.training.scratch_config import TinyBaseConfig
-from toolace.training.scratch_data import Batch, Corpus, train_tokenizer
+from toolace.training.scratch_data import Batch, Corpus, exercise, train_tokenizer
 from toolace.training.scratch_measure import by_kind, exact, measure
 
 SPLITS: tuple[Split, ...] = ("train", "test")
@@ -285,7 +286,9 @@ def train_base(config: TinyBaseConfig) -> dict[str, Any]:
                 model = trainer.averaged()
                 rows = config.evaluate_rows
                 samples = list(generate(rows, 99, profile="demo", split="dev"))
-                report(demo=by_kind(samples, exact(model, tokenizer, samples)))
+                again = [exercise(s, random.Random(s.id), 0.0) for s in samples[: rows // 2]]
+                repeated = sum(exact(model, tokenizer, again)) / len(again)
+                report(demo=by_kind(samples, exact(model, tokenizer, samples)), right_draft_repeated=round(repeated, 3))
                 evaluated = trainer.seconds = spent + time.monotonic() - started
             if trainer.progress >= 1:
                 break

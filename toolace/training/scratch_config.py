@@ -47,8 +47,8 @@ class TinyBaseConfig(BaseModel):
 
     easy_until: float = Field(0.3, ge=0, le=1)
     """The share of `base-easy` rows falls from 1 to 0 over this part of the run."""
-    check_share: float = Field(0.13, ge=0, le=1)
-    """Share of rows turned into check-and-correct exercises, once the easy part is half over."""
+    check_share: float = Field(0.4, ge=0, le=1)
+    """Share of rows that go on with a check-and-correct exercise."""
     check_wrong: float = Field(0.5, ge=0, le=1)
     """Share of those exercises whose draft is wrong."""
 

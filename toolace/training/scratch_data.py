@@ -129,12 +129,21 @@ def exercise(sample: Sample, rng: random.Random, wrong: float) -> Sample:
     return sample.model_copy(update={"chat": refine_turn(sample.chat, draft)})
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Token ids, and the places (position, next token) that the loss is taken over."""
+
+    ids: list[int]
+    places: list[int]
+    targets: list[int]
+
+
 class Corpus:
     """Endless batches; the position (`state`, `load_state`) makes a resumed run see what an undisturbed one would."""
 
     def __init__(self, config: TinyBaseConfig, tokenizer: PreTrainedTokenizerFast) -> None:
         self._config, self._tokenizer, self._renderer = config, tokenizer, Renderer()
-        self._left: dict[int, list[tuple[list[int], list[int]]]] = {}
+        self._left: dict[int, list[Row]] = {}
         self.chunk = 0
         self.rows = 0
 
@@ -145,21 +154,17 @@ class Corpus:
         easy = max(0.0, 1 - progress / config.easy_until) if config.easy_until else 0.0
         first = self.chunk * CHUNK
         sources = {name: generate(CHUNK, config.seed, profile=name, start=first) for name in ("base", "base-easy")}
-        samples = []
+        samples: list[tuple[Sample, Sample | None]] = []
         for _ in range(CHUNK):
             sample = next(sources["base-easy" if rng.random() < easy else "base"])
-            if easy < 0.5 and rng.random() < config.check_share:
-                sample = exercise(sample, rng, config.check_wrong)
-            samples.append(sample)
+            checked = exercise(sample, rng, config.check_wrong) if rng.random() < config.check_share else None
+            samples.append((sample, checked))
         self.chunk += 1
         self.rows += len(samples)
-        prompts = self._tokenizer.backend_tokenizer.encode_batch([self._renderer.prompt(s.chat) for s in samples])
-        answers = self._tokenizer.backend_tokenizer.encode_batch([answer_text(s.reference) + END for s in samples])
-        rows = [(p.ids, a.ids) for p, a in zip(prompts, answers, strict=True)]
-        rows = [row for row in rows if len(row[0]) + len(row[1]) <= config.max_positions]
-        buckets: dict[int, list[tuple[list[int], list[int]]]] = {}
+        rows = [row for row in self._rows(samples) if len(row.ids) <= config.max_positions]
+        buckets: dict[int, list[Row]] = {}
         for row in rows:
-            buckets.setdefault(-(-(len(row[0]) + len(row[1])) // STEP) * STEP, []).append(row)
+            buckets.setdefault(-(-len(row.ids) // STEP) * STEP, []).append(row)
         groups = []
         for length in sorted(buckets):
             rows = self._left.pop(length, []) + buckets[length]
@@ -170,14 +175,38 @@ class Corpus:
         for length, group in groups:
             yield self._batch(length, group)
 
-    def _batch(self, length: int, group: list[tuple[list[int], list[int]]]) -> Batch:
+    def _rows(self, samples: list[tuple[Sample, Sample | None]]) -> list[Row]:
+        """Token rows. A right draft is a target too: one row then teaches the answer, and that a right one is kept."""
+        texts: list[list[tuple[str, bool]]] = []
+        for sample, checked in samples:
+            prompt, answer = self._renderer.prompt(sample.chat), answer_text(sample.reference) + END
+            if checked is None:
+                texts.append([(prompt, False), (answer, True)])
+                continue
+            check = self._renderer.prompt(checked.chat)
+            right = check.startswith(prompt + answer)
+            draft = [(prompt, False), (answer, True), (check[len(prompt + answer) :], False)]
+            texts.append([*(draft if right else [(check, False)]), (answer, True)])
+        encoded = iter(self._tokenizer.backend_tokenizer.encode_batch([t for parts in texts for t, _ in parts]))
+        rows = []
+        for parts in texts:
+            row = Row([], [], [])
+            for _, target in parts:
+                ids = next(encoded).ids
+                if target:
+                    row.places.extend(range(len(row.ids) - 1, len(row.ids) - 1 + len(ids)))
+                    row.targets.extend(ids)
+                row.ids.extend(ids)
+            rows.append(row)
+        return rows
+
+    def _batch(self, length: int, group: list[Row]) -> Batch:
         ids = torch.full((len(group), length), self._tokenizer.pad_token_id)
         places: list[int] = []
         targets: list[int] = []
-        for i, (prompt, answer) in enumerate(group):
-            ids[i, : len(prompt) + len(answer)] = torch.tensor(prompt + answer)
-            begin = i * length + len(prompt) - 1
-            places += range(begin, begin + len(answer))
-            targets += answer
+        for i, row in enumerate(group):
+            ids[i, : len(row.ids)] = torch.tensor(row.ids)
+            places += (i * length + place for place in row.places)
+            targets += row.targets
         fill = -len(places) % 256
         return Batch(ids, torch.tensor(places + [0] * fill), torch.tensor(targets + [-100] * fill))
