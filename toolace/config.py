@@ -322,7 +322,7 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
             raise ConfigError(f"config file {path} holds a {type(loaded).__name__}, not a mapping of settings")
         data = loaded or {}
     for override in overrides:
-        _apply(data, override)
+        apply_override(data, override)
     return validate_config(data, str(path) if path is not None else "the command line")
 
 
@@ -331,14 +331,19 @@ def validate_config(data: dict[str, Any], origin: str) -> Config:
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        lines = []
-        for item in error.errors():
-            where = ".".join(str(part) for part in item["loc"]) or "settings"
-            given = "" if isinstance(item["input"], dict) else f" (given: {item['input']!r})"
-            lines.append(f"  {where}: {item['msg']}{given}")
         raise ConfigError(
-            f"bad settings in {origin}:\n" + "\n".join(lines) + "\nSee `toolace config` for all."
+            f"bad settings in {origin}:\n{describe_errors(error)}\nSee `toolace config` for all."
         ) from None
+
+
+def describe_errors(error: ValidationError) -> str:
+    """One line for each bad setting: where, why, and the value given."""
+    lines = []
+    for item in error.errors():
+        where = ".".join(str(part) for part in item["loc"]) or "settings"
+        given = "" if isinstance(item["input"], dict) else f" (given: {item['input']!r})"
+        lines.append(f"  {where}: {item['msg']}{given}")
+    return "\n".join(lines)
 
 
 def dump_config(config: Config) -> str:
@@ -346,8 +351,8 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _apply(data: dict[str, Any], override: str) -> None:
-    """Set one `a.b=c` in nested data."""
+def apply_override(data: dict[str, Any], override: str) -> None:
+    """Set one `a.b=c` in nested data. Raises `ConfigError` for text that is not such a pair."""
     key, sep, text = override.partition("=")
     if not sep or not key.strip():
         raise ConfigError(f"--set {override!r}: write it as section.key=value, such as probe.k=4")

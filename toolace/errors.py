@@ -8,7 +8,8 @@
     ├── StorageError       a run directory cannot be read, written, locked or trusted
     ├── EngineError        an inference engine cannot start, died or answers with the wrong weights
     ├── RolloutError       a rollout stage lost rows, made no progress or failed for too many of them
-    └── TrainingError      training cannot start, resume or export
+    ├── TrainingError      training cannot start, resume or export
+    └── ServingError       the endpoint cannot start, be promoted or rolled back
 
 A message says what failed, the value, and the way out. To add one: derive from the nearest class here, keep the
 constructor's single message argument (errors cross process borders by pickle), and add it to the drawing.
@@ -49,3 +50,7 @@ class RolloutError(ToolaceError, RuntimeError):
 
 class TrainingError(ToolaceError, RuntimeError):
     """Training cannot start, resume or export."""
+
+
+class ServingError(ToolaceError, RuntimeError):
+    """The endpoint cannot start, be promoted or rolled back."""

@@ -1,0 +1,140 @@
+"""Settings of the endpoint, for `toolace serve`, the Serve YAML's `args` and RayService. Pure pydantic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from toolace.config import EngineConfig, ModelConfig, Section, apply_override, describe_errors
+from toolace.errors import ConfigError
+
+Mode = Literal["adaptive", "fixed", "off"]
+
+
+class RefinementSettings(Section):
+    """What a request gets that does not say, and the most that it may ask for."""
+
+    mode: Mode = "adaptive"
+    max_rounds: int = Field(5, ge=0)
+    """Refinement rounds at the most (`adaptive`), or exactly (`fixed`)."""
+    max_rounds_cap: int = Field(10, ge=0)
+    """A request that asks for more is refused."""
+    deadline_ms: int | None = Field(None, ge=1)
+    """Time for the whole request, milliseconds; unset: the cap."""
+    deadline_cap_ms: int = Field(600_000, ge=1)
+    accept_margin: float = Field(0.0, ge=0)
+    """As `refine.accept_margin` of a run: 0 is the paper's rule, above it a changed answer must be preferred by so
+    many nats."""
+    refine_text: bool = True
+    """Also check first answers without a call, as evaluation does; off: they end with `no_call` after one pass."""
+
+    @model_validator(mode="after")
+    def validate_caps(self) -> RefinementSettings:
+        if self.max_rounds > self.max_rounds_cap:
+            raise ValueError(f"refinement.max_rounds ({self.max_rounds}) is above max_rounds_cap")
+        if self.deadline_ms is not None and self.deadline_ms > self.deadline_cap_ms:
+            raise ValueError(f"refinement.deadline_ms ({self.deadline_ms}) is above deadline_cap_ms")
+        return self
+
+
+class ReplicaSettings(Section):
+    """Engine replicas: how many, and how much each takes. The library's own defaults switch both limits off."""
+
+    min_replicas: int = Field(1, ge=0)
+    max_replicas: int = Field(1, ge=1)
+    target_ongoing_requests: float = Field(16, gt=0)
+    """Requests in flight a replica that autoscaling aims at."""
+    max_ongoing_requests: int = Field(64, ge=1)
+    """Requests in flight a replica takes; more wait at the ingress."""
+    max_queued_requests: int = Field(256, ge=0)
+    """Requests that wait at one ingress replica; more are refused with 429 and Retry-After."""
+    upscale_delay_s: float = Field(10, ge=0)
+    downscale_delay_s: float = Field(300, ge=0)
+    cpus: float = Field(1, gt=0)
+    """Logical CPUs of one engine."""
+    gpus: float = Field(0, ge=0)
+    accelerator_type: str | None = None
+    """Such as `H100`; unset: any."""
+    drain_s: float = Field(660, gt=0)
+    """Time that a replica has to finish its requests when it goes; above the longest stream."""
+
+    @model_validator(mode="after")
+    def validate_replicas(self) -> ReplicaSettings:
+        if self.max_replicas < self.min_replicas:
+            raise ValueError(f"replicas.max_replicas ({self.max_replicas}) is below min_replicas")
+        return self
+
+
+class AuthSettings(Section):
+    """Bearer keys. With none configured the endpoint only starts on a loopback address, or with `open: true`."""
+
+    keys_file: str | None = None
+    """Written by `toolace keys add`: one `name: sha256` a line; read again when it changes."""
+    keys_env: str = "TOOLACE_API_KEYS"
+    """Environment variable with `name=key` pairs, separated by commas."""
+    open: bool = False
+    """Serve without keys; on an address that others can reach only when this is set."""
+    open_paths: tuple[str, ...] = ("/health", "/metrics", "/", "/playground*")
+    """Paths that need no key; a trailing `*` matches what begins so."""
+
+
+class LimitSettings(Section):
+    """Limits of a request and of a key."""
+
+    max_body_bytes: int = Field(2_000_000, ge=1)
+    requests_per_minute: float | None = Field(None, gt=0)
+    """For each key (each address without keys): a token bucket that holds `burst` requests."""
+    burst: int = Field(20, ge=1)
+    concurrent_requests: int | None = Field(None, ge=1)
+    """Requests of one key in flight at one ingress replica."""
+
+
+class ServeConfig(Section):
+    """All settings of the endpoint."""
+
+    model: ModelConfig = ModelConfig()
+    model_id: str | None = None
+    """Name in `/v1/models` and in requests; unset: made from the path."""
+    engine: EngineConfig = EngineConfig(max_num_seqs=64)
+    drafting: Literal["none", "ngram"] = "none"
+    """`ngram`: vLLM drafts from the prompt, which makes repeating an answer cheap."""
+    refinement: RefinementSettings = RefinementSettings()
+    replicas: ReplicaSettings = ReplicaSettings()
+    ingress_replicas: int = Field(1, ge=1)
+    ingress_concurrency: int = Field(512, ge=1)
+    """Requests in flight at one ingress replica."""
+    auth: AuthSettings = AuthSettings()
+    limits: LimitSettings = LimitSettings()
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    log_content: bool = False
+    """Write messages and answers into the request log; off: sizes only."""
+    playground: bool = True
+
+
+def load_serve_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> ServeConfig:
+    """Read a YAML file and apply `a.b=c` overrides (values are YAML). Raises `ConfigError` naming key and value."""
+    data: dict[str, Any] = {}
+    if path is not None:
+        try:
+            loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(f"serving config {path} cannot be read: {error}") from None
+        if loaded is not None and not isinstance(loaded, dict):
+            raise ConfigError(f"serving config {path} holds a {type(loaded).__name__}, not a mapping of settings")
+        data = loaded or {}
+    for override in overrides:
+        apply_override(data, override)
+    return validate_serve_config(data, str(path) if path is not None else "the command line")
+
+
+def validate_serve_config(data: dict[str, Any], origin: str) -> ServeConfig:
+    """Build a `ServeConfig` from plain data; `origin` names where it came from in the error message."""
+    try:
+        return ServeConfig.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(f"bad serving settings in {origin}:\n{describe_errors(error)}") from None
