@@ -1,0 +1,209 @@
+"""Errors that a client sees: OpenAI's shape and codes, and nothing of the server's inside.
+
+    {"error": {"message": str, "type": str, "param": str | null, "code": str | null}}
+
+`ApiError` is not in the tree of `toolace.errors`: it is the answer to one request, not a fault of the program.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+DEADLINE_EXCEEDED = "deadline_exceeded"
+"""Code of every error that means: the time for the request is over."""
+_RETRY_AFTER_S = 1.0
+_MAX_MESSAGE = 2000  # letters; a longer one is the client's own input, repeated
+
+_TYPES = {408: "timeout_error", 429: "rate_limit_error", 504: "timeout_error"}
+_CODES = {
+    401: "invalid_api_key",
+    404: "not_found",
+    408: DEADLINE_EXCEEDED,
+    413: "request_too_large",
+    429: "rate_limit_exceeded",
+    499: "cancelled",
+    500: "internal_error",
+    503: "unavailable",
+    504: DEADLINE_EXCEEDED,
+}
+_MESSAGES = {
+    400: "The model's server refused the request.",
+    401: "A valid API key is needed.",
+    404: "There is no such model or path.",
+    408: "The request took too long.",
+    413: "The request is too large.",
+    429: "The server is busy. Try again later.",
+    499: "The request was cancelled.",
+    503: "No replica of the model can answer now. Try again later.",
+    504: "The request took too long.",
+}
+_INTERNAL = "The server failed to answer. The request id in the response headers finds the reason in its log."
+
+# Exceptions of Ray and vLLM by the name of their class or a base of it, so that this module needs neither.
+_BUSY = {"BackPressureError", "PendingCallsLimitExceeded"}
+_CANCELLED = {"CancelledError", "TaskCancelledError", "RequestCancelledError"}
+_TIMEOUT = {"TimeoutError", "GetTimeoutError"}
+_DEAD = {
+    "ActorUnschedulableError",
+    "AsyncioActorExit",
+    "DeploymentUnavailableError",
+    "EngineDeadError",
+    "LocalRayletDiedError",
+    "NodeDiedError",
+    "ObjectLostError",
+    "RayActorError",
+    "ReplicaUnavailableError",
+    "RpcError",
+    "TaskUnschedulableError",
+    "WorkerCrashedError",
+}
+_BAD_REQUEST = {"ValidationError", "RequestValidationError", "VLLMValidationError", "VLLMClientError"}
+
+_INSIDE = re.compile(r"Traceback \(most|\bFile \"|\bray::|\bRay\w*Error\b|\bpid=\d|\b(?:Replica|Deployment|Actor)\w*\(")
+_PATH = re.compile(r"(?<![\w:/.\-])(?:~|file://)?/(?!v1/)[\w.@+~-]+(?:/[\w.@+~-]+)+/?")
+_WRAPPED = re.compile(r"\AMessage: (.*?), Internal exception: .*\Z", re.DOTALL)
+_REQUEST_ID = re.compile(r"\s*\(Request ID: [^)]*\)")
+_PYDANTIC_LINK = re.compile(r"\s*For further information visit \S+")
+
+
+class ApiError(Exception):
+    """The answer to a request that failed: an HTTP status and OpenAI's error object.
+
+    `type` and `code` follow from the status unless given. `param` names the field at fault, such as
+    `tools[1].function.name`. `retry_after` is in seconds.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        type: str | None = None,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.type = type or _TYPES.get(status) or ("invalid_request_error" if status < 500 else "server_error")
+        self.param = param
+        self.code = code or _CODES.get(status)
+        self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        details = {"type": self.type, "param": self.param, "code": self.code, "retry_after": self.retry_after}
+        return _restore, (self.status, self.message, details)
+
+    def body(self) -> dict[str, Any]:
+        """The response's JSON body."""
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers that go with the response: `Retry-After`, in whole seconds, where it is known."""
+        return {} if self.retry_after is None else {"Retry-After": str(max(1, math.ceil(self.retry_after)))}
+
+
+def bad_request(param: str | None, message: str, code: str | None = None) -> ApiError:
+    """400: the body's field `param` (None: the body) is wrong; the message begins with its name."""
+    return ApiError(400, f"{param or 'the request body'} {message}", param=param, code=code or "invalid_value")
+
+
+def deadline_exceeded(deadline_s: float) -> ApiError:
+    """504: the time for the whole request passed before there was an answer."""
+    return ApiError(504, f"The deadline of {deadline_s * 1000:.0f} ms passed before the first answer.")
+
+
+def from_upstream(failure: BaseException | Mapping[str, Any]) -> ApiError:
+    """The client's view of what an engine replica, or the way to it, came back with.
+
+    `failure` is an exception or an error response as a dictionary (`{"error": {"message", "type", "param", "code"}}`,
+    where vLLM's `code` is the HTTP status). Messages of 4xx errors are kept, less paths and inner text; others get a
+    fixed one, and what is not foreseen is logged with its traceback.
+    """
+    if isinstance(failure, ApiError):
+        return failure
+    if isinstance(failure, Mapping):
+        inner = failure.get("error")
+        error = inner if isinstance(inner, Mapping) else failure
+        return _with_status(_status(error.get("code")), error.get("message"), error.get("param"))
+    chain = list(_chain(failure))
+    for exception in chain:
+        if isinstance(exception, ApiError):
+            return exception
+        names = {base.__name__ for base in type(exception).__mro__}
+        if names & _BUSY:
+            wait = getattr(exception, "retry_after_s", None)
+            wait = float(wait) if isinstance(wait, int | float) else None
+            return ApiError(429, _MESSAGES[429], code="overloaded", retry_after=wait or _RETRY_AFTER_S)
+        if names & _CANCELLED:
+            return _with_status(499, None, None)
+        if names & _DEAD:
+            return _with_status(503, None, None)
+        if names & _TIMEOUT:
+            return _with_status(504, None, None)
+    for exception in chain:
+        status = getattr(exception, "status_code", None)  # starlette's and ray.llm's HTTP exceptions, vLLM's errors
+        if isinstance(status, int):
+            message = getattr(exception, "message", None) or getattr(exception, "detail", None)
+            return _with_status(_status(status), message, getattr(exception, "parameter", None))
+        if {base.__name__ for base in type(exception).__mro__} & _BAD_REQUEST:
+            return _with_status(400, str(exception), getattr(exception, "parameter", None))
+    logger.error("a request failed for an unforeseen reason", exc_info=failure)
+    return ApiError(500, _INTERNAL)
+
+
+def scrub(message: object, otherwise: str) -> str:
+    """The message without paths, request ids and links; `otherwise` where it tells of the server's inside or nothing.
+
+    vLLM's own messages ("max_tokens must be at least 1, got 0") come through unchanged.
+    """
+    if not isinstance(message, str):
+        return otherwise
+    if wrapped := _WRAPPED.match(message):
+        message = wrapped.group(1)
+    message = _PYDANTIC_LINK.sub("", _REQUEST_ID.sub("", message)).strip()
+    if not message or _INSIDE.search(message):
+        return otherwise
+    message = _PATH.sub("<path>", message)
+    return message if len(message) <= _MAX_MESSAGE else message[:_MAX_MESSAGE] + "..."
+
+
+def _with_status(status: int, message: object, param: object) -> ApiError:
+    retry_after = _RETRY_AFTER_S if status in (429, 503) else None
+    param = param if isinstance(param, str) else None
+    if status >= 500:
+        return ApiError(status, _MESSAGES.get(status, _INTERNAL), code=_CODES.get(status), retry_after=retry_after)
+    code = "model_not_found" if status == 404 and "model" in str(message).lower() else None
+    text = scrub(message, _MESSAGES.get(status, _MESSAGES[400]))
+    return ApiError(status, text, param=param, code=code, retry_after=retry_after)
+
+
+def _status(code: object) -> int:
+    """An HTTP error status from an error's `code`; what is none is a fault of the server."""
+    if isinstance(code, str) and code.isascii() and code.isdigit():
+        code = int(code[:4])
+    if isinstance(code, bool) or not isinstance(code, int) or not 400 <= code < 600:
+        return 500
+    return 400 if code == 422 else code  # OpenAI answers a body that does not fit with 400
+
+
+def _chain(exception: BaseException) -> Iterator[BaseException]:
+    """The exception and what caused it: Ray wraps an actor's exception and keeps it as `cause`."""
+    seen: set[int] = set()
+    current: object = exception
+    while isinstance(current, BaseException) and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = getattr(current, "cause", None) or current.__cause__
+
+
+def _restore(status: int, message: str, details: dict[str, Any]) -> ApiError:
+    return ApiError(status, message, **details)
