@@ -1,0 +1,214 @@
+"""The API's own part: the request and response field `refinement`, and what is checked at the door.
+
+vLLM validates the rest of a chat request. Checked here is what this server reads itself, what it replaces before
+vLLM sees it (`stream_options`, for one), and what would make vLLM or Ray fail where the client is at fault.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from toolace.calls.literals import MAX_DEPTH, check_depth
+from toolace.refinement.program import Stopped
+from toolace.serving.config import Mode, RefinementSettings
+from toolace.serving.errors import ApiError, bad_request
+from toolace.serving.tools import check_tool_choice, check_tools, kind
+
+ServedStopped = Stopped | Literal["deadline", "error"]
+"""Why refinement of a served request ended: as in the program, or
+
+- `deadline`: the request's time was over; the answer is the last good one
+- `error`: a later pass failed; the answer is the last good one
+"""
+
+_ABOVE = "integer_above_max_value"
+
+
+class RefinementOptions(BaseModel):
+    """The request field `refinement`: all optional, null means unset. OpenAI clients send it through `extra_body`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    mode: Mode | None = None
+    max_rounds: int | None = Field(None, ge=0)
+    deadline_ms: int | None = Field(None, ge=1)
+    return_rounds: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one request gets: its options over the server's settings.
+
+    `deadline_s` counts from the start of the request. `refine_text` false leaves a first answer without calls alone.
+    """
+
+    mode: Mode = "adaptive"
+    max_rounds: int = 5
+    deadline_s: float = 600.0
+    return_rounds: bool = False
+    accept_margin: float = 0.0
+    refine_text: bool = True
+
+
+class RefinementStep(BaseModel):
+    """One generated answer; the first is the direct one. `tokens` were generated, `prompt_tokens` read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    content: str | None
+    tool_calls: list[dict[str, Any]]
+    tokens: int
+    prompt_tokens: int
+    ms: float
+
+
+class Refinement(BaseModel):
+    """The response field `refinement`.
+
+    `rounds` counts the refinement passes that were made. `model` says which weights answered. `steps` has every answer
+    in order, where the request asked for it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rounds: int
+    stopped: ServedStopped
+    model: str
+    steps: list[RefinementStep] | None = None
+
+
+def make_plan(body: Any, settings: RefinementSettings) -> Plan:
+    """Check a chat request's body and say what it gets. Raises a 400 that names the field, for any JSON value."""
+    return resolve(check_body(body), settings)
+
+
+def is_refined(body: Mapping[str, Any], plan: Plan) -> bool:
+    """Whether the request is refined: it has tools that may be called and wants one answer, from its beginning.
+
+    Continuing the client's own last message, or repeating it, has no answer to check.
+    """
+    return (
+        plan.mode != "off"
+        and bool(body.get("tools"))
+        and body.get("tool_choice") != "none"
+        and body.get("n") in (None, 1)
+        and not body.get("continue_final_message")
+        and not body.get("echo")
+        and body.get("add_generation_prompt") is not False
+    )
+
+
+def resolve(options: RefinementOptions, settings: RefinementSettings) -> Plan:
+    """The options over the server's settings. Raises a 400 that names the field and the cap where one is above it."""
+    rounds = settings.max_rounds if options.max_rounds is None else options.max_rounds
+    if rounds > settings.max_rounds_cap:
+        message = f"is {rounds}; this server takes at most {settings.max_rounds_cap}"
+        raise bad_request("refinement.max_rounds", message, _ABOVE)
+    deadline = options.deadline_ms or settings.deadline_ms or settings.deadline_cap_ms
+    if deadline > settings.deadline_cap_ms:
+        message = f"is {deadline} ms; this server takes at most {settings.deadline_cap_ms} ms"
+        raise bad_request("refinement.deadline_ms", message, _ABOVE)
+    return Plan(
+        mode=options.mode or settings.mode,
+        max_rounds=rounds,
+        deadline_s=deadline / 1000,
+        return_rounds=bool(options.return_rounds),
+        accept_margin=settings.accept_margin,
+        refine_text=settings.refine_text,
+    )
+
+
+def check_body(body: Any) -> RefinementOptions:
+    """Check a chat request's body, refined or not, and read its `refinement` field. Raises a 400 naming the field."""
+    if not isinstance(body, dict):
+        raise bad_request(None, f"must be a JSON object, got {kind(body)}")
+    _check_json(body)
+    _check_messages(body.get("messages"))
+    names = check_tools(body.get("tools"))
+    check_tool_choice(body.get("tool_choice"), names)
+    _check_type(body, "model", str, "a string")
+    _check_type(body, "n", int, "an integer")
+    _check_type(body, "seed", int, "an integer")
+    for field in ("stream", "parallel_tool_calls", "logprobs", "continue_final_message", "echo"):
+        _check_type(body, field, bool, "true or false")
+    _check_type(body, "add_generation_prompt", bool, "true or false")
+    _check_stream_options(body)
+    return read_options(body)
+
+
+def read_options(body: Mapping[str, Any]) -> RefinementOptions:
+    """The request field `refinement`. Raises a 400 that names the part at fault."""
+    given = body.get("refinement")
+    if given is None:
+        return RefinementOptions()
+    if not isinstance(given, dict):
+        raise bad_request("refinement", f"must be an object, got {kind(given)}")
+    try:
+        return RefinementOptions.model_validate(given)
+    except ValidationError as error:
+        raise _bad_option(error) from None
+
+
+def include_usage(body: Mapping[str, Any]) -> bool:
+    """Whether a stream ends with a usage chunk."""
+    return bool((body.get("stream_options") or {}).get("include_usage"))
+
+
+def _bad_option(error: ValidationError) -> ApiError:
+    first = error.errors(include_url=False)[0]
+    field = ".".join(["refinement", *map(str, first["loc"])])
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(RefinementOptions.model_fields)
+        return bad_request(field, f"is not known; known are: {known}", "unknown_parameter")
+    return bad_request(field, f"is wrong: {first['msg'][0].lower()}{first['msg'][1:]}")
+
+
+def _check_json(body: dict[str, Any]) -> None:
+    """What JSON texts allow, but renderers, tokenizers and Ray's serialisation do not take."""
+    if not check_depth(body):
+        raise bad_request(None, f"is nested deeper than {MAX_DEPTH} levels")
+    try:
+        json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:
+        raise bad_request(None, "holds half a surrogate pair, which is not valid Unicode") from None
+    except ValueError:
+        raise bad_request(None, "holds a number that JSON cannot hold (NaN, Infinity, or too many digits)") from None
+
+
+def _check_messages(messages: Any) -> None:
+    if not isinstance(messages, list):
+        raise bad_request("messages", f"must be a list of messages, got {kind(messages)}")
+    if not messages:
+        raise bad_request("messages", "must have at least one message")
+    for i, message in enumerate(messages):
+        if not isinstance(message, dict):
+            raise bad_request(f"messages[{i}]", f"must be an object, got {kind(message)}")
+        if not isinstance(message.get("role"), str):
+            raise bad_request(f"messages[{i}].role", f"must be a string, got {kind(message.get('role'))}")
+        calls = message.get("tool_calls")
+        if calls is not None and not isinstance(calls, list):
+            raise bad_request(f"messages[{i}].tool_calls", f"must be a list, got {kind(calls)}")
+
+
+def _check_type(body: dict[str, Any], field: str, wanted: type, what: str) -> None:
+    value = body.get(field)
+    if value is not None and type(value) is not wanted:  # a bool is an int to isinstance
+        raise bad_request(field, f"must be {what}, got {kind(value)}")
+
+
+def _check_stream_options(body: dict[str, Any]) -> None:
+    options = body.get("stream_options")
+    if options is None:
+        return
+    if not isinstance(options, dict):
+        raise bad_request("stream_options", f"must be an object, got {kind(options)}")
+    if not body.get("stream"):
+        raise bad_request("stream_options", "needs stream to be true")
+    usage = options.get("include_usage")
+    if usage is not None and type(usage) is not bool:
+        raise bad_request("stream_options.include_usage", f"must be true or false, got {kind(usage)}")
