@@ -1,0 +1,156 @@
+"""A chat request refined over an OpenAI-compatible engine: the program of `toolace.refinement` asks, this answers it.
+
+Each pass is the client's own request plus the turns that the program appended. With `tool_choice` auto the engine is
+told `none`: its prompt still has the tools and it returns the model's raw text, which is parsed here by the one parser
+that training and evaluation use. With `required` or a named function the engine constrains the text itself and returns
+calls; the program then sees those calls written in the model's format.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from toolace.calls import CallFormat, same_calls
+from toolace.calls.schema import Chat, Message
+from toolace.config import RefineConfig
+from toolace.errors import ServingError
+from toolace.refinement.program import refine
+from toolace.rollouts.program import Completion, Request
+from toolace.serving.errors import DEADLINE_EXCEEDED, ApiError, deadline_exceeded, from_upstream
+from toolace.serving.passes import Outcome, Pass, Round, read_pass, respond, round_of, weights_of
+from toolace.serving.protocol import Plan, ServedStopped
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+Complete = Callable[[dict[str, Any], float], Awaitable[dict[str, Any]]]
+"""One pass: a chat request's body and the seconds left -> a chat completion as a dictionary; raises `ApiError`."""
+Score = Callable[[dict[str, Any], str], Awaitable[float]]
+"""The summed log-probability (nats) of a draft, its end-of-turn token included, as the answer to a chat body."""
+
+_ANCHOR = Chat(messages=(Message(role="user"),))  # stands for the client's messages; the program only appends to it
+_INT64 = 1 << 63
+
+
+async def refine_chat(
+    body: dict[str, Any],
+    plan: Plan,
+    complete: Complete,
+    *,
+    format: CallFormat,
+    score: Score | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    on_round: Callable[[Round], None] | None = None,
+    on_end: Callable[[Outcome], None] | None = None,
+) -> dict[str, Any]:
+    """Refine one chat request (checked by `protocol.make_plan`) and return the chat completion for the client.
+
+    The completion is the accepted pass's, with the first pass's `id` and `created`, the usage of all passes, and
+    `refinement` beside it. `on_round` is told of each pass, `on_end` of an answered request.
+
+    The accept margin compares raw answers, so it does not apply to `required` and named functions.
+
+    Raises `ApiError` when the first pass fails (504 past the deadline). A later pass that fails, or that other weights
+    answered, leaves the last good answer. Cancelling it cancels the pass that runs.
+    """
+    if plan.accept_margin > 0 and score is None:
+        raise ServingError(
+            f"refinement.accept_margin is {plan.accept_margin:g}, and the engine cannot score a draft: set it to 0"
+        )
+    constrained = body.get("tool_choice") not in (None, "auto")
+    margin = 0.0 if constrained else plan.accept_margin
+    seed = body.get("seed")
+    program = refine(
+        _ANCHOR,
+        config=RefineConfig(max_rounds=plan.max_rounds, accept_margin=margin),
+        format=format,
+        fixed_rounds=plan.max_rounds if plan.mode == "fixed" else None,
+        skip_text=not plan.refine_text,
+        seed=seed or 0,
+    )
+    end = clock() + plan.deadline_s
+    base = _pass_body(body, format, constrained=constrained)
+    passes: list[Pass] = []
+    rounds: list[Round] = []
+
+    async def answer(request: Request) -> Completion:
+        asked = {**base, "messages": base["messages"] + _appended(request)}
+        if request.score is not None and score is not None:
+            logprob = await _within(end - clock(), plan, partial(score, asked, request.score))
+            return Completion("", "score", logprob=logprob)
+        if seed is not None:
+            asked["seed"] = (request.seed + _INT64) % (2 * _INT64) - _INT64  # stays in the engine's range
+        if margin and passes:
+            asked |= {"logprobs": True, "top_logprobs": asked.get("top_logprobs") or 0}
+        started = clock()
+        left = end - started
+        response = await _within(left, plan, partial(complete, asked, left))
+        found = read_pass(response, format, clock() - started, constrained=constrained)
+        if passes and weights_of(found.response) != weights_of(passes[0].response):
+            raise ApiError(503, "the model was replaced between two rounds")
+        completion = found.completion()
+        if margin and passes and completion.logprob is None:
+            raise ApiError(500, "the engine gives no log-probabilities, which the accept margin needs")
+        passes.append(found)
+        rounds.append(round_of(passes))
+        if on_round is not None:
+            on_round(rounds[-1])
+        return completion
+
+    stopped: ServedStopped
+    request = next(program)[0]
+    try:
+        while True:
+            (request,) = program.send([await answer(request)])
+    except StopIteration as stop:
+        stopped = stop.value.stopped
+        accepted = -2 if stopped == "margin" else -1
+    except ApiError as error:
+        if not passes:
+            raise
+        stopped = "deadline" if error.code == DEADLINE_EXCEEDED else "error"
+        if stopped == "error":
+            logger.warning("round %d failed, the answer before it stands: %s", len(passes), error.message)
+        accepted = -2 if request.score is not None else -1  # an answer that was to be scored is not accepted yet
+    finally:
+        program.close()
+    last = passes[accepted]
+    if on_end is not None:
+        on_end(Outcome(stopped, not same_calls(passes[0].answer, last.answer), tuple(rounds)))
+    return respond(body, plan, passes, last, stopped)
+
+
+def _pass_body(body: dict[str, Any], format: CallFormat, *, constrained: bool) -> dict[str, Any]:
+    base = {key: value for key, value in body.items() if key not in ("refinement", "stream", "stream_options")}
+    base["stream"] = False
+    if not constrained:
+        base["tool_choice"] = "none"
+        if format == "hermes":  # its marks are special tokens in some vocabularies; kept offline too
+            base.setdefault("skip_special_tokens", False)
+    return base
+
+
+def _appended(request: Request) -> list[dict[str, Any]]:
+    """The turns that the program put behind the client's messages: the draft and the refine turn."""
+    new = request.chat.messages[len(_ANCHOR.messages) :]
+    return [{"role": message.role, "content": message.content} for message in new]
+
+
+async def _within(left: float, plan: Plan, work: Callable[[], Awaitable[T]]) -> T:
+    """Do `work` in `left` seconds. Whatever fails becomes an `ApiError`; a cancellation from outside passes."""
+    if left <= 0:
+        raise deadline_exceeded(plan.deadline_s)
+    try:
+        async with asyncio.timeout(left) as limit:
+            return await work()
+    except ApiError:
+        raise
+    except Exception as error:
+        if isinstance(error, TimeoutError) and limit.expired():
+            raise deadline_exceeded(plan.deadline_s) from None
+        raise from_upstream(error) from error
