@@ -7,7 +7,7 @@ import sys
 import typer
 
 from toolace import __version__
-from toolace.cli import data, doctor, refine, run, stages
+from toolace.cli import data, doctor, keys, refine, run, serve, stages
 from toolace.errors import ToolaceError
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data.app, name="data")
+app.add_typer(keys.app, name="keys")
 app.command("run")(run.run)
 app.command("report")(run.report)
 app.command("config")(run.config)
@@ -26,6 +27,9 @@ app.command("select")(stages.select)
 app.command("train")(stages.train)
 app.command("evaluate")(stages.evaluate)
 app.command("refine")(refine.refine)
+app.command("serve")(serve.serve)
+app.command("promote")(serve.promote)
+app.command("rollback")(serve.rollback)
 app.command("doctor")(doctor.doctor)
 
 
