@@ -19,6 +19,7 @@ DEADLINE_EXCEEDED = "deadline_exceeded"
 """Code of every error that means: the time for the request is over."""
 _RETRY_AFTER_S = 1.0
 _MAX_MESSAGE = 2000  # letters; a longer one is the client's own input, repeated
+_MAX_FIELD = 200  # letters of a field's name, which holds names that the client chose
 
 _TYPES = {408: "timeout_error", 429: "rate_limit_error", 504: "timeout_error"}
 _CODES = {
@@ -113,6 +114,8 @@ class ApiError(Exception):
 
 def bad_request(param: str | None, message: str, code: str | None = None) -> ApiError:
     """400: the body's field `param` (None: the body) is wrong; the message begins with its name."""
+    if param is not None and len(param) > _MAX_FIELD:
+        param = param[:_MAX_FIELD] + "..."
     return ApiError(400, f"{param or 'the request body'} {message}", param=param, code=code or "invalid_value")
 
 

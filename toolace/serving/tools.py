@@ -104,7 +104,7 @@ def _check_schema(schema: Any, at: str) -> None:
     _expect(schema, "enum", at, "a list", lambda value: isinstance(value, list))
     _expect(schema, "required", at, "a list of names", _is_names)
     for key in _SCHEMA:
-        value = schema.get(key, {})
+        value = schema.get(key, True)
         if isinstance(value, list) and key in ("items", "prefixItems"):
             for i, item in enumerate(value):
                 _check_schema(item, f"{at}.{key}[{i}]")
