@@ -111,7 +111,8 @@ class Endpoint:
             return Response(page.body.replace(b"</body>", tag.encode()), headers=page.headers)
 
         async def case(request: Request) -> Response:
-            script = PRELUDE + self.cases[request.path_params["name"]] + POSTLUDE
+            body = self.cases[request.path_params["name"]]
+            script = f"{PRELUDE}try {{{body}}} catch (problem) {{ seen.problems.push(String(problem)); }}{POSTLUDE}"
             return Response(script, headers={"Content-Type": "text/javascript"})
 
         async def models(request: Request) -> Response:

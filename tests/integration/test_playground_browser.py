@@ -41,6 +41,7 @@ seen.asking = [text("status"), $("stop").disabled];
 await idle();
 seen.rounds = marks();
 seen.status = text("status"); seen.why = document.querySelector(".why").textContent;
+seen.in_view = $("answer").getBoundingClientRect().top < innerHeight * 0.6 && scrollY > 0;
 seen.costs = all(".costs tbody tr, .costs tfoot tr").map((row) => [...row.children].map((cell) => cell.textContent));
 seen.final = document.querySelector(".final").textContent;
 seen.result = text("result");
@@ -51,6 +52,8 @@ seen.curl = text("curl"); seen.python = text("python");
 await ask();
 seen.big = marks()[1];
 seen.rejected = marks()[2];
+await ask();
+seen.unscored = marks().map((round) => round.chips);
 $("mode").value = "off"; $("mode").dispatchEvent(new Event("change"));
 await ask();
 seen.plain = [text("status"), document.querySelector(".final").textContent, marks().length];
@@ -62,10 +65,12 @@ def test_each_round_with_its_changes(endpoint: Endpoint, tmp_path: Path) -> None
     first = step(call("look_up", q=EVIL, limit=5, old=EVIL, **kept), call("gone", x=1), content=EVIL)
     second = step(
         call("look_up", q=EVIL, limit=7, new=EVIL, to={"name": "Eva", "mail": "a@b.org"}, days=[1, 2]),
-        call(EVIL, y="it's"),
+        call(EVIL, y="it's", z=1),
         tokens=1234,
         ms=250,
     )
+    unscored = completion(step(call("f", id=1)), step(call("f", id=2)), stopped="deadline")
+    unscored["choices"][0]["message"]["tool_calls"] = [call("f", id=1)]
     endpoint.answers = [
         (200, {}, completion(first, second, second, model=EVIL)),
         # Two integers that one double holds: still a change.
@@ -79,6 +84,8 @@ def test_each_round_with_its_changes(endpoint: Endpoint, tmp_path: Path) -> None
                 stopped="margin",
             ),
         ),
+        # The deadline came while the last answer was to be scored: the one before it is the accepted one.
+        (200, {}, unscored),
         (
             200,
             {},
@@ -94,7 +101,7 @@ def test_each_round_with_its_changes(endpoint: Endpoint, tmp_path: Path) -> None
     assert seen["started"]["models"] == ["tiny", EVIL]
     assert seen["started"]["tools"].startswith("4 tools: create_music_playlist, ")
     assert seen["narrow"] <= 0 and seen["overflow"] <= 0 and seen["boxes"] == []
-    assert seen["asking"] == ["Asking…", False]
+    assert seen["asking"] == ["Asking…", False] and seen["in_view"]
 
     direct, round_1, round_2 = seen["rounds"]
     assert direct["title"] == "First answer" and direct["chips"] == ["2 calls"] and direct["rows"] == []
@@ -108,6 +115,7 @@ def test_each_round_with_its_changes(endpoint: Endpoint, tmp_path: Path) -> None
         ["changed", "~changed: ", "to.name", '"Ana" → "Eva"'],
         ["removed", "−removed: ", "old", quoted],
         ["added", "+added: ", "y", '"it\'s"'],
+        ["added", "+added: ", "z", "1"],
         ["removed", "−removed: ", "x", "1"],
     ]
     assert (round_2["chips"], round_2["folded"], round_2["rows"]) == (["= unchanged"], True, [])
@@ -122,6 +130,7 @@ def test_each_round_with_its_changes(endpoint: Endpoint, tmp_path: Path) -> None
     assert EVIL in seen["final"] and f"Answered by {EVIL}" in seen["result"]
     assert seen["big"]["rows"] == [["changed", "~changed: ", "id", "9007199254740992 → 9007199254740993"]]
     assert seen["rejected"]["chips"] == ["+ 1 added", "~ 1 changed", "× not taken"]
+    assert seen["unscored"] == [["1 call"], ["~ 1 changed", "× not taken"]]
     assert seen["plain"] == ["One answer, not refined.", f"Hello {EVIL}", 1]
 
     headers, body = endpoint.requests[0]
@@ -129,7 +138,7 @@ def test_each_round_with_its_changes(endpoint: Endpoint, tmp_path: Path) -> None
     assert body["model"] == "tiny" and body["messages"] == [{"role": "user", "content": body["messages"][0]["content"]}]
     assert body["refinement"] == {"mode": "fixed", "max_rounds": 3, "deadline_ms": 9000, "return_rounds": True}
     assert body["tools"][0]["function"]["name"] == "create_music_playlist"
-    assert endpoint.requests[2][1]["refinement"] == {"mode": "off"}
+    assert endpoint.requests[3][1]["refinement"] == {"mode": "off"}
     # The code that is shown makes the request that was made.
     words = shlex.split(seen["curl"].replace("\\\n", " "))
     assert words[:2] == ["curl", f"{endpoint.url}/v1/chat/completions"]
@@ -178,7 +187,11 @@ def test_errors_keys_and_stop(endpoint: Endpoint, tmp_path: Path) -> None:
     endpoint.answers = [
         (401, {}, error(f"Give a key. {EVIL}", code="invalid_api_key")),
         (200, {}, completion(step(call("f", a=1)))),
-        (429, {"Retry-After": "70"}, error("Slow down.", code="rate_limit_exceeded", param="messages")),
+        (
+            429,
+            {"Retry-After": "70", "X-Request-Id": "req-7"},
+            error("Slow down.", code="rate_limit_exceeded", param="messages"),
+        ),
         (502, {}, f"<html>{EVIL}</html>"),
         (200, {}, "no JSON"),
         (0, {}, None),
@@ -192,7 +205,9 @@ def test_errors_keys_and_stop(endpoint: Endpoint, tmp_path: Path) -> None:
     assert (unauthorized["focus"], unauthorized["invalid"]) == ("key", "true")
     assert "a header cannot carry" in seen["odd"]
     assert seen["answered"] == "0 rounds, stopped: unchanged."
-    assert "Too many requests (429)" in seen["busy"]["text"] and "field: messages" in seen["busy"]["text"]
+    assert (
+        "Too many requests (429)" in seen["busy"]["text"] and "field: messages · request: req-7" in seen["busy"]["text"]
+    )
     assert (
         seen["busy"]["wait"] == "The server asks to wait: 70 seconds left." and seen["busy"]["status"] == "No answer."
     )
@@ -237,6 +252,9 @@ seen.twins = diffCalls(
   [call("f", '{"a": 1, "b": 1}'), call("f", '{"a": 2, "b": 2}')],
   [call("f", '{"a": 2, "b": 3}'), call("f", '{"a": 1, "b": 1}')],
 ).map((one) => rows(one).map((row) => `${row.path} ${row.was}>${row.value}`));
+seen.equal_first = diffCalls(
+  [call("f", '{"a": 1, "b": 2}'), call("f", '{"a": 1}')], [call("f", '{"a": 1}'), call("f", '{"a": 1, "c": 1}')],
+).map((one) => one.mark);
 seen.odd = rows(diffCalls([call("f", '{"__proto__": 1, "a.b": 1, "a": {"b": 1}}')], [call("f", "[1")])[0])
   .map((row) => `${row.mark} ${row.path}`);
 """
@@ -248,12 +266,12 @@ def test_tools_are_checked_and_the_mistake_has_a_place(endpoint: Endpoint, tmp_p
 
     texts = {
         '[\n  {"type": "function",\n   "function": {"name": "f",}}]': 'Line 3, column 28: a comma with no key after it',
-        "[{'type': 1}]": 'Line 1, column 3: expected a key in double quotes, found "\'"',
+        "[{'type': 1}]": 'Line 1, column 3: expected a key in double quotes, found “\'”',
         "[1": 'Line 1, column 3: expected "," or "]", found the end',
         '[{"a": "x\ny"}]': "Line 1, column 8: a text that does not end, or holds a line break or a bad \\ in it",
-        "[01]": 'Line 1, column 2: expected a value, found "0"',
+        "[01]": 'Line 1, column 2: expected a value, found “0”',
         '{"a": 1, "a": 2}': 'Line 1, column 10: the key "a" stands twice in one object',
-        "[] []": 'Line 1, column 4: expected nothing more, found "["',
+        "[] []": 'Line 1, column 4: expected nothing more, found “[”',
         "[" * 200: "Line 1, column 102: nested deeper than 100 levels",
         '{"tools": []}': "Line 1, column 1: tools must be a list: [ … ]",
         '[\n{"type": "tool", "function": {}}]': 'Line 2, column 10: tools[0].type must be "function"',
@@ -304,6 +322,7 @@ def test_tools_are_checked_and_the_mistake_has_a_place(endpoint: Endpoint, tmp_p
     assert seen["waits"] == [7, None, None, 6]
     assert len(set(seen["reasons"])) == len(stops) and seen["reasons"][-1] == "The server says: toString."
     assert seen["swapped"] == ["same", "same"]
+    assert seen["equal_first"] == ["same", "changed"]
     assert seen["twins"] == [["b 2>3"], []]
     removed = ['removed "a.b"', "removed __proto__", "removed a.b"]
     assert sorted(seen["odd"]) == ["added (not a JSON object)", *removed]

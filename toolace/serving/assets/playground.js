@@ -34,12 +34,17 @@ const checkTools = () => {
   showCode();
   return { tools, mistake };
 };
+const flat = (value) => {
+  if (Array.isArray(value)) return `[${value.map(flat).join(", ")}]`;
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  return `{${Object.entries(value).filter(([, one]) => one !== undefined).map(([key, one]) => `${JSON.stringify(key)}: ${flat(one)}`).join(", ")}}`;
+};
 const compact = (value, indent = 0) => {
-  const text = JSON.stringify(value);
+  const text = flat(value);
   if (text.length + indent <= 76 || typeof value !== "object" || value === null) return text;
   const pad = " ".repeat(indent + 2), end = " ".repeat(indent);
   if (Array.isArray(value)) return `[\n${value.map((one) => pad + compact(one, indent + 2)).join(",\n")}\n${end}]`;
-  return `{\n${Object.entries(value).map(([key, one]) => `${pad}${JSON.stringify(key)}: ${compact(one, indent + 2)}`).join(",\n")}\n${end}}`;
+  return `{\n${Object.entries(value).filter(([, one]) => one !== undefined).map(([key, one]) => `${pad}${JSON.stringify(key)}: ${compact(one, indent + 2)}`).join(",\n")}\n${end}}`;
 };
 const useSample = (sample) => {
   $("note").textContent = sample.note;
@@ -73,8 +78,8 @@ const python = (value, indent = 0) => {
   const parts = (deeper) => list ? value.map((one) => python(one, deeper))
     : Object.entries(value).filter(([, one]) => one !== undefined).map(([key, one]) => `${JSON.stringify(key)}: ${python(one, deeper)}`);
   const [open, close] = list ? "[]" : "{}";
-  const flat = `${open}${parts(0).join(", ")}${close}`;
-  if (!flat.includes("\n") && flat.length + indent <= 76) return flat;
+  const line = `${open}${parts(0).join(", ")}${close}`;
+  if (!line.includes("\n") && line.length + indent <= 76) return line;
   return `${open}\n${parts(indent + 4).map((part) => pad + part).join(",\n")},\n${end}${close}`;
 };
 const curlCode = (body, keyed) => [
@@ -182,8 +187,8 @@ const countDown = (seconds) => {
   tick();
   waiting = setInterval(tick, 1000);
 };
-const fail = (status, error, wait = null) => {
-  showError($("error"), { status, error, wait });
+const fail = (status, error, wait = null, id = null) => {
+  showError($("error"), { status, error, wait, id });
   if (wait !== null) countDown(wait);
   say("No answer.");
   if (status === 401) {
@@ -200,8 +205,12 @@ const refuse = (id, place, text) => {
 const prepared = () => {
   const { tools, mistake } = checkTools();
   if (mistake) {
+    $("editor").open = true;
     $("tools").focus();
     $("tools").setSelectionRange(mistake.at, Math.min(mistake.at + 1, $("tools").value.length));
+    // Lines are not wrapped, so the line's number gives its height.
+    const { line } = lineAndColumn($("tools").value, mistake.at);
+    $("tools").scrollTop = (line - 4) * Number.parseFloat(getComputedStyle($("tools")).lineHeight);
     return null;
   }
   for (const id of ["query", "rounds", "deadline"]) $(id).setAttribute("aria-invalid", "false");
@@ -233,6 +242,7 @@ const ask = async () => {
     });
     const text = await response.text();
     const wall = performance.now() - start;
+    const id = response.headers.get("X-Request-Id");
     let data = null;
     try {
       data = JSON.parse(text);
@@ -241,11 +251,11 @@ const ask = async () => {
     }
     if (!response.ok) {
       const error = data?.error && typeof data.error === "object" ? data.error : { message: text.slice(0, 2000) || null };
-      fail(response.status, error, retryAfter(response.headers.get("Retry-After"), Date.now()));
+      fail(response.status, error, retryAfter(response.headers.get("Retry-After"), Date.now()), id);
     } else if (!Array.isArray(data?.choices)) {
       fail(0, { title: "This is no chat completion", message: text.slice(0, 2000) });
     } else {
-      say(showAnswer($("result"), data, { wall, request }));
+      say(showAnswer($("result"), data, { wall, request, id }));
     }
   } catch (problem) {
     if (controller.signal.aborted) say("Stopped. The request was given up.");
@@ -285,11 +295,18 @@ $("example").addEventListener("change", () => { if ($("example").value) $("query
 $("tools").addEventListener("input", checkTools);
 $("tidy").addEventListener("click", () => { const { tools } = checkTools(); if (tools?.length) { $("tools").value = compact(tools); checkTools(); } });
 for (const id of ["model", "query", "rounds", "deadline", "key"]) $(id).addEventListener("input", showCode);
-$("mode").addEventListener("change", () => {
-  const off = $("mode").value === "off";
-  $("rounds").disabled = $("deadline").disabled = off;
+const MODES = {
+  adaptive: "The model checks its answer until it repeats it.", fixed: "So many rounds, whatever they answer.",
+  off: "One answer, with no check.",
+};
+const useMode = () => {
+  const mode = $("mode").value;
+  $("mode-hint").textContent = MODES[mode];
+  $("rounds-name").textContent = mode === "fixed" ? "Rounds" : "Rounds at most";
+  $("rounds").disabled = $("deadline").disabled = mode === "off";
   showCode();
-});
+};
+$("mode").addEventListener("change", useMode);
 $("key").addEventListener("change", () => { remember(); loadModels(); });
 $("keep").addEventListener("change", remember);
 for (const button of document.querySelectorAll("[data-copy]")) button.addEventListener("click", () => copy(button.dataset.copy, button));
@@ -300,6 +317,7 @@ try {
 } catch {
   $("keep").disabled = true;
 }
+useMode();
 loadModels();
 try {
   samples = await (await fetch(new URL("playground/playground_samples.json", document.baseURI))).json();

@@ -26,8 +26,8 @@ export function reason(stopped, rounds) {
     fixed: `${rounds === 1 ? "The one round asked for is" : `All ${rounds} rounds asked for are`} done; fixed mode stops for nothing else.`,
     direct: "No round was asked for: this is the model's first answer.",
     no_call: "The first answer calls no tool, and this server leaves such answers alone.",
-    deadline: "The deadline passed during a further round: this is the last complete answer.",
-    error: "A further round failed on the server: this is the last good answer.",
+    deadline: "The deadline passed before the refinement was done: this is the last good answer.",
+    error: "A later pass failed on the server: this is the last good answer.",
   };
   return Object.hasOwn(sentences, stopped) ? sentences[stopped] : `The server says: ${stopped}.`;
 }
@@ -98,8 +98,16 @@ const costs = (steps, usage, wall) => {
 const raw = (title, value) => el("details", { class: "raw" }, el("summary", {}, title),
   el("pre", { class: "box", tabindex: "0", role: "region", "aria-label": title }, JSON.stringify(value, null, 2)));
 
+// The last answer is not the accepted one where the margin speaks against it, or where it could not be scored.
+const taken = (steps, message, stopped) => {
+  const key = (one) => JSON.stringify([(one.tool_calls ?? []).map((called) => called.function), one.content ?? null]);
+  const last = steps.length - 1;
+  if (last && stopped === "margin") return last - 1;
+  return last && key(steps[last]) !== key(message) && key(steps[last - 1]) === key(message) ? last - 1 : last;
+};
+
 /** Draws a response into `place` and returns its summary for the status line. */
-export function showAnswer(place, response, { wall, request }) {
+export function showAnswer(place, response, { wall, request, id }) {
   const message = response.choices?.[0]?.message ?? {};
   const info = response.refinement ?? null;
   const given = Array.isArray(info?.steps) && info.steps.length ? info.steps : null;
@@ -107,7 +115,7 @@ export function showAnswer(place, response, { wall, request }) {
     content: message.content ?? null, tool_calls: message.tool_calls ?? [], ms: info ? null : wall,
     tokens: response.usage?.completion_tokens, prompt_tokens: response.usage?.prompt_tokens,
   }];
-  const last = steps.length - 1;
+  const accepted = taken(steps, message, info?.stopped);
   const rounds = number(info?.rounds) ?? 0;
   const summary = info ? `${plural(rounds, "round")}, stopped: ${String(info.stopped).replaceAll("_", " ")}` : "One answer, not refined";
   const why = info ? reason(String(info.stopped), rounds)
@@ -115,17 +123,16 @@ export function showAnswer(place, response, { wall, request }) {
   const final = diffCalls(null, message.tool_calls ?? []);
   const cut = response.choices?.[0]?.finish_reason === "length";
   place.replaceChildren(
-    el("p", { class: "why" }, info ? chip(`${String(info.stopped).replaceAll("_", " ")}`, info.stopped === "unchanged" ? "good" : info.stopped === "error" ? "bad" : "changed") : null,
-      el("span", {}, why)),
+    el("p", { class: "why" }, why),
     el("div", { class: "final" }, final.map(call), words(null, message.content),
       final.length || message.content ? null : el("p", { class: "hint" }, "(empty answer)")),
     cut ? el("p", { class: "warn" }, "The answer was cut at the token limit.") : "",
-    el("p", { class: "hint" }, `Answered by ${info?.model ?? response.model ?? "an unnamed model"}`),
+    el("p", { class: "hint" }, `Answered by ${info?.model ?? response.model ?? "an unnamed model"}`, id ? [" · request ", el("code", {}, id)] : null),
     el("h3", { class: "part" }, "Rounds"),
     el("p", { class: "legend", hidden: steps.length > 1 ? null : "" }, "Against the round before: ",
       ["added", "removed", "changed"].map((mark) => chip(`${SIGNS[mark]} ${mark}`, mark))),
     el("ol", { class: "rounds" }, steps.map((one, index) =>
-      step(one, index ? steps[index - 1] : null, index, info?.stopped === "margin" && index === last))),
+      step(one, index ? steps[index - 1] : null, index, index > accepted))),
     el("h3", { class: "part" }, "Latency and tokens"), ...costs(steps, response.usage, wall), raw("Raw response", response));
   return `${summary}.`;
 }
@@ -143,9 +150,9 @@ const TITLES = {
 };
 
 /** Draws an error in OpenAI's shape, or what came in its place. `status` 0: no response at all. */
-export function showError(place, { status, error, wait }) {
+export function showError(place, { status, error, wait, id }) {
   const title = status ? TITLES[status] ?? (status >= 500 ? "The server failed" : "The request failed") : error.title;
-  const details = [["type", error.type], ["code", error.code], ["field", error.param]].filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const details = [["type", error.type], ["code", error.code], ["field", error.param], ["request", id]].filter(([, value]) => value !== null && value !== undefined && value !== "");
   place.replaceChildren(el("div", { class: "warn" },
     el("p", {}, el("strong", {}, title), status ? ` (${status})` : ""),
     el("p", { class: "message" }, String(error.message ?? "The server gave no message.")),

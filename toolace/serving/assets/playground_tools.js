@@ -30,7 +30,11 @@ export function readJson(text, root) {
     if (found) at += found[0].length;
     return found ? found[0] : null;
   };
-  const shown = () => (at < text.length ? JSON.stringify(String.fromCodePoint(text.codePointAt(at))) : "the end");
+  const shown = () => {
+    if (at >= text.length) return "the end";
+    const one = String.fromCodePoint(text.codePointAt(at));
+    return one < " " ? JSON.stringify(one).slice(1, -1) : `\u201c${one}\u201d`;
+  };
   const fail = (wanted) => { throw new Mistake(`expected ${wanted}, found ${shown()}`, at); };
   const sequence = (end, wanted, one) => {
     at += 1;
