@@ -144,6 +144,15 @@ def test_a_revoked_key_is_refused_without_a_restart(keyed: Any) -> None:
     assert endpoint.ask(headers=bearer(second)).status_code == 200
 
 
+def test_an_endpoint_does_not_open_because_its_keys_vanished(tmp_path: Path) -> None:
+    file, clock = tmp_path / "keys", Clock()
+    add_key(file, "only")
+    endpoint = Endpoint(keys=Keys(file, clock=clock), clock=clock)
+    file.unlink()
+    clock.now += 1
+    assert [endpoint.ask().status_code, endpoint.ask(headers=bearer("x")).status_code] == [401, 401]
+
+
 def test_the_route_prefix_is_no_part_of_open_paths(keyed: Any) -> None:
     endpoint, _, _ = keyed
 

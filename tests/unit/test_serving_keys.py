@@ -109,6 +109,18 @@ def test_a_failed_edit_changes_nothing(tmp_path: Path) -> None:
     assert file.read_text() == "broken\n" and [path.name for path in tmp_path.iterdir()] == ["keys"]
 
 
+def test_a_file_that_cannot_be_replaced_leaves_no_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_key(tmp_path / "keys", "a")
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(ServingError, match="cannot be written: No space left"):
+        add_key(tmp_path / "keys", "b")
+    assert [path.name for path in tmp_path.iterdir()] == ["keys"] and list_keys(tmp_path / "keys") == ["a"]
+
+
 @pytest.mark.parametrize("edit", [lambda f: revoke_key(f, "a"), list_keys, Keys, lambda f: add_key(f / "x" / "y", "a")])
 def test_a_missing_file_is_named(edit: Callable[[Path], Any], tmp_path: Path) -> None:
     with pytest.raises(ServingError, match="nowhere"):

@@ -44,6 +44,9 @@ def test_a_bucket_holds_a_burst_and_refills() -> None:
     assert refusal(held, "b") is None
     clock.now = 1000.0  # never more than a burst
     assert [refusal(held, "a") is None for _ in range(4)] == [True, True, True, False]
+    with held.hold("b"):  # not after a long request either
+        clock.now = 5000.0
+        assert [refusal(held, "b") is None for _ in range(4)] == [True, True, True, False]
 
 
 @given(
@@ -62,6 +65,21 @@ def test_waiting_as_told_is_always_enough(per_minute: float, burst: int, pauses:
             assert refused.retry_after == 1 or refused.retry_after - 1 < 60 / per_minute + 1e-6
             clock.now += refused.retry_after
             assert refusal(held, "a") is None
+
+
+@pytest.mark.parametrize("start", [0.0, 12345.678, 98765.4321])
+@pytest.mark.parametrize("seconds", range(1, 60))
+def test_whole_seconds_are_told_exactly(seconds: int, start: float) -> None:
+    clock = Clock()
+    clock.now = start
+    held = Limits(LimitSettings(requests_per_minute=60 / seconds, burst=1), clock)
+    assert refusal(held, "a") is None
+    with held.hold("other"):
+        assert refusal(held, "a").retry_after == seconds  # type: ignore[union-attr]
+    clock.now += seconds / 3
+    refusal(held, "a")
+    clock.now = start + seconds
+    assert refusal(held, "a") is None
 
 
 def test_requests_in_flight_are_counted_for_each_caller() -> None:

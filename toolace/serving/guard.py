@@ -5,7 +5,6 @@ Pure ASGI, so that nothing is buffered: a streamed answer leaves as it comes, an
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import time
@@ -87,9 +86,6 @@ class Guard:
             self._metrics.started()
         try:
             await self._answer(exchange, is_open)
-        except asyncio.CancelledError:
-            exchange.disconnected = True
-            raise
         finally:
             seconds = self._clock() - begun
             if not is_open:
@@ -104,9 +100,6 @@ class Guard:
                 if not is_open and scope["method"] not in WITHOUT_KEY:
                     held.enter_context(self.limits.hold(self._caller(scope)))
                 await self.app(scope, exchange.receive, exchange.send)
-            # The app may have turned the error that reading gave it into an answer of its own, which was held back.
-            if exchange.overflow is not None and not exchange.started:
-                raise exchange.overflow
             if not exchange.started and not exchange.disconnected:
                 raise RuntimeError("the app ended without an answer")
         except ApiError as error:
@@ -117,6 +110,7 @@ class Guard:
             if exchange.disconnected:
                 return
             if exchange.overflow is not None and not exchange.started:
+                # The app wrapped the error that reading gave it, or answered it itself, which the exchange dropped.
                 await exchange.refuse(exchange.overflow)
                 return
             # No message: errors of validation quote what the user sent.
