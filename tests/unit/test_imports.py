@@ -18,6 +18,7 @@ HEAVY = ("torch", "ray", "vllm", "transformers", "deepspeed", "pandas", "numpy")
         "from toolace.data import load_samples",
         "import toolace.rollouts.program, toolace.engines.base, toolace.probing, toolace.selection",
         "import toolace.refinement.program, toolace.refinement.corpus, toolace.evaluation.metrics",
+        "import toolace.serving.guard, toolace.serving.metrics, toolace.serving.keyfile",
         "import toolace.cli.main",
     ],
 )
