@@ -103,6 +103,9 @@ class EngineConfig(Section):
     enforce_eager: bool | None = None
     """Skip graph capture and compilation; unset: true on CPU, false on GPU."""
     prefix_caching: bool = True
+    block_size: int | None = Field(None, ge=16, multiple_of=16)
+    """Tokens of a KV cache block, the unit in which prefixes are shared; unset: 32 on CPU (the engine's own 128 is
+    longer than many prompts), the engine's choice on GPU."""
     canary: bool = True
     """Prove at start that the weights loaded are the ones asked for."""
 

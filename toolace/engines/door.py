@@ -32,7 +32,7 @@ def open_engine(model: ModelConfig, engine: EngineConfig, *, threads: int | None
             raise EngineError("engine.kind=scripted needs a script. Pass script=, or set engine.kind=vllm")
         return ScriptedEngine(script, max_model_len=model.max_model_len, max_num_seqs=engine.max_num_seqs)
     folder = resolve_model(model.path)
-    length = min(model.max_model_len, _context(folder))
+    length = min(model.max_model_len, context_length(folder))
     identity = ModelIdentity(model.path, fingerprint(folder), "no", length)
     dtype = _dtype(model)
     opened: HFEngine | VLLMEngine
@@ -58,7 +58,7 @@ def _prove(opened: HFEngine | VLLMEngine, folder: str, dtype: str, engine: Engin
     return "no"
 
 
-def _context(folder: str) -> int:
+def context_length(folder: str) -> int:
     """The model's own context length in tokens, where its config says it."""
     try:
         config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))

@@ -14,6 +14,8 @@ from toolace.engines.base import Generate, Generated, ModelIdentity, check_fits,
 from toolace.errors import EngineError
 
 T = TypeVar("T")
+CPU_BLOCK_SIZE = 32
+"""Tokens of a KV cache block on CPU, the smallest that its fast kernels take."""
 INSTALL = 'pip install "toolace[cpu]" (no GPU) or pip install "toolace[gpu]"'
 
 
@@ -79,6 +81,9 @@ class VLLMEngine:
             "disable_log_stats": True,
             "use_tqdm_on_load": False,
         }
+        block_size = engine.block_size or (None if gpu else CPU_BLOCK_SIZE)
+        if block_size is not None:
+            options["block_size"] = block_size
         if gpu:
             options["gpu_memory_utilization"] = engine.gpu_memory_utilization
         else:

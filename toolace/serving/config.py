@@ -93,12 +93,23 @@ class LimitSettings(Section):
     """Requests of one key in flight at one ingress replica."""
 
 
+class Served(Section):
+    """A model that was served, for rolling back."""
+
+    model: ModelConfig
+    label: str = ""
+
+
 class ServeConfig(Section):
     """All settings of the endpoint."""
 
     model: ModelConfig = ModelConfig()
     model_id: str | None = None
-    """Name in `/v1/models` and in requests; unset: made from the path."""
+    """Name in `/v1/models` and in requests; stays when another model is promoted. Unset: made from the path."""
+    label: str = ""
+    """Which version of the model this is, such as `round-2`; answers say it."""
+    previous: tuple[Served, ...] = ()
+    """Models served before, the newest last; kept by `toolace promote`."""
     engine: EngineConfig = EngineConfig(max_num_seqs=64)
     drafting: Literal["none", "ngram"] = "none"
     """`ngram`: vLLM drafts from the prompt, which makes repeating an answer cheap."""
@@ -114,6 +125,11 @@ class ServeConfig(Section):
     log_content: bool = False
     """Write messages and answers into the request log; off: sizes only."""
     playground: bool = True
+
+    @property
+    def served(self) -> Served:
+        """The present model as an entry of `previous`."""
+        return Served(model=self.model, label=self.label)
 
 
 def load_serve_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> ServeConfig:

@@ -1,0 +1,163 @@
+"""From settings to a Ray Serve application: engine replicas of `ray.serve.llm` behind the refining ingress."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from toolace.config import apply_override
+from toolace.engines.door import context_length
+from toolace.engines.models import fingerprint, resolve_model
+from toolace.engines.vllm import CPU_BLOCK_SIZE
+from toolace.errors import ServingError
+from toolace.rendering import Renderer
+from toolace.serving.config import ServeConfig, validate_serve_config
+from toolace.serving.models import choose_model
+
+APP_NAME = "toolace"
+TOOL_PARSERS = {"pythonic": "pythonic", "hermes": "hermes", "llama3_json": "llama3_json"}
+"""vLLM's parser for each of our formats, used where a request is not refined."""
+
+
+def serve_config(args: Mapping[str, Any]) -> ServeConfig:
+    """Settings from the `args` of a Serve YAML: nested, or flat as `serve run app:build model.path=DIR` gives them."""
+    data: dict[str, Any] = {}
+    for key, value in args.items():
+        if "." in key:
+            apply_override(data, f"{key}={value}")
+        else:
+            data[key] = value
+    return validate_serve_config(data, "the application's args")
+
+
+def model_name(config: ServeConfig) -> str:
+    """The name in `/v1/models`: as set, or made from the model's path."""
+    return config.model_id or choose_model(config.model.path, config.model).name
+
+
+def served_version(config: ServeConfig) -> str:
+    """What says which weights answered: name, label and the fingerprint of the model's files."""
+    path = config.model.path
+    name = "/".join(part for part in (model_name(config), config.label) if part)
+    return f"{name}@{fingerprint(path if '://' in path else resolve_model(path))[:12]}"
+
+
+def engine_arguments(config: ServeConfig, version: str) -> dict[str, Any]:
+    """Arguments of vLLM's engine and of its OpenAI layer, the same as offline wherever answers depend on them."""
+    model, engine, gpu = config.model, config.engine, config.replicas.gpus > 0
+    arguments: dict[str, Any] = {
+        "dtype": model.dtype if model.dtype != "auto" else ("bfloat16" if gpu else "float32"),
+        "max_model_len": min(model.max_model_len, _own_context(model.path)),
+        "max_num_seqs": engine.max_num_seqs,
+        "tensor_parallel_size": engine.tensor_parallel,
+        "enable_prefix_caching": engine.prefix_caching,
+        "enforce_eager": (not gpu) if engine.enforce_eager is None else engine.enforce_eager,
+        "enable_auto_tool_choice": True,
+        "tool_call_parser": TOOL_PARSERS[model.format],
+        "enable_prompt_tokens_details": True,
+        # Greedy unless a request says otherwise, as in evaluation; the stop rule compares answers.
+        "generation_config": "vllm",
+        "override_generation_config": {"temperature": 0.0},
+        "fingerprint_mode": "custom",
+        "fingerprint_value": version,
+    }
+    block_size = engine.block_size or (None if gpu else CPU_BLOCK_SIZE)
+    if block_size is not None:
+        arguments["block_size"] = block_size
+    if gpu:
+        arguments["gpu_memory_utilization"] = engine.gpu_memory_utilization
+    else:
+        arguments["kv_cache_memory_bytes"] = int(engine.kv_cache_gib * 2**30)
+        # A seeded request that is prefilled in pieces kills vLLM 0.29 on CPU.
+        arguments["enable_chunked_prefill"] = False
+        arguments["max_num_batched_tokens"] = max(arguments["max_model_len"], 2048)
+    if model.template is not None:
+        renderer = Renderer.from_pretrained(resolve_model(model.path), format=model.format, template=model.template)
+        arguments["chat_template"] = renderer.template
+    if config.drafting == "ngram":
+        arguments["speculative_config"] = {
+            "method": "ngram",
+            "num_speculative_tokens": 16,
+            "prompt_lookup_min": 2,
+            "prompt_lookup_max": 4,
+        }
+    return arguments
+
+
+def llm_config(config: ServeConfig) -> Any:
+    """The `ray.serve.llm.LLMConfig` of the engine replicas."""
+    from ray.serve.llm import LLMConfig
+
+    replicas, gpu = config.replicas, config.replicas.gpus > 0
+    path = config.model.path
+    environment = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": os.environ.get("VLLM_LOGGING_LEVEL", "WARNING")}
+    if not gpu:
+        environment["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
+        environment["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS") or str(max(1, int(replicas.cpus)))
+        if config.engine.enforce_eager is not False:
+            environment["TORCHDYNAMO_DISABLE"] = "1"
+    bundle: dict[str, float] = {"CPU": replicas.cpus}
+    if gpu:
+        bundle["GPU"] = replicas.gpus
+    return LLMConfig(
+        model_loading_config={
+            "model_id": model_name(config),
+            "model_source": path if "://" in path else resolve_model(path),
+        },
+        engine_kwargs=engine_arguments(config, served_version(config)),
+        accelerator_type=replicas.accelerator_type if gpu else None,
+        accelerator_config=None if gpu else {"kind": "cpu"},
+        placement_group_config={"bundle_per_worker": bundle},
+        deployment_config={
+            "max_ongoing_requests": replicas.max_ongoing_requests,
+            "max_queued_requests": replicas.max_queued_requests,
+            "autoscaling_config": {
+                "min_replicas": replicas.min_replicas,
+                "max_replicas": replicas.max_replicas,
+                "initial_replicas": max(1, replicas.min_replicas),
+                "target_ongoing_requests": replicas.target_ongoing_requests,
+                "upscale_delay_s": replicas.upscale_delay_s,
+                "downscale_delay_s": replicas.downscale_delay_s,
+            },
+            "graceful_shutdown_timeout_s": replicas.drain_s,
+            "max_surge_percent": 100,
+            "ray_actor_options": {"num_cpus": 0},
+        },
+        runtime_env={"env_vars": environment},
+        log_engine_metrics=False,
+    )
+
+
+def build(config: ServeConfig) -> Any:
+    """The Serve application.
+
+    Raises:
+        ServingError: no keys and an address that others can reach; vLLM is not installed.
+        EngineError: there is no model at the path.
+    """
+    from toolace.serving.auth import require_safe
+
+    require_safe(config)
+    try:
+        from ray.serve.llm import build_llm_deployment
+    except ImportError as error:
+        raise ServingError(
+            f"ray.serve.llm cannot be imported ({error}): it needs vLLM. Install it with "
+            'pip install "toolace[cpu]" (no GPU) or pip install "toolace[gpu]"'
+        ) from None
+    from toolace.serving.ingress import bind_ingress
+
+    engine = llm_config(config)
+    return bind_ingress(config, engine, build_llm_deployment(engine))
+
+
+def build_app(args: dict[str, Any]) -> Any:
+    """The builder that `serve run serve_apps.refine:build_app`, a Serve YAML and RayService import."""
+    return build(serve_config(args))
+
+
+def _own_context(path: str) -> int:
+    """The model's own context length in tokens; no bound for one in object storage, whose engine reads it itself."""
+    return sys.maxsize if "://" in path else context_length(resolve_model(path))

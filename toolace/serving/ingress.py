@@ -1,0 +1,206 @@
+"""The ingress deployment: that of `ray.serve.llm`, with chat completions refined before they are answered.
+
+Every other request goes to the library's code. The guard (`toolace.serving.guard`) stands before all routes; the
+playground, `/health` and `/metrics` are beside them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from functools import cache
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from ray import serve
+from ray.llm._internal.serve.core.configs.openai_api_models import to_model_metadata
+from ray.llm._internal.serve.core.ingress.ingress import DEFAULT_ENDPOINTS
+from ray.serve.exceptions import RayServeException
+from ray.serve.llm.ingress import OpenAiIngress, make_fastapi_ingress
+from ray.serve.llm.openai_api_models import ChatCompletionRequest, ErrorResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from toolace.serving.app import served_version
+from toolace.serving.auth import Keys
+from toolace.serving.config import ServeConfig
+from toolace.serving.errors import ApiError, bad_request, from_upstream
+from toolace.serving.guard import Guard
+from toolace.serving.metrics import CONTENT_TYPE, Metrics
+from toolace.serving.passes import Outcome
+from toolace.serving.playground import add_playground
+from toolace.serving.protocol import Plan, include_usage, is_refined, make_plan
+from toolace.serving.refining import refine_chat
+from toolace.serving.streaming import stream_refined
+
+EARLY_S = 5.0
+"""A streamed answer waits this long before it begins, so that early errors keep their status code, seconds."""
+
+
+@cache
+def shared_metrics() -> Metrics:
+    """The metrics of this process: guard and ingress count into the same."""
+    return Metrics(ray_metrics=True)
+
+
+class RefiningIngress(OpenAiIngress):  # type: ignore[misc]  # the library is untyped
+    """Chat completions by the refine program, the rest as the library does it."""
+
+    def __init__(self, llm_deployments: Any, model_cards: Any, *, config: dict[str, Any], version: str) -> None:
+        super().__init__(llm_deployments, model_cards)
+        self._config = ServeConfig.model_validate(config)
+        self._version = version
+        self._metrics = shared_metrics()
+
+    async def chat(self, request: Request) -> Response:
+        """POST /v1/chat/completions."""
+        body = await _json(request)
+        plan = make_plan(body, self._config.refinement)
+        await self._get_model_id(body.get("model"))
+        if not is_refined(body, plan):
+            body.pop("refinement", None)
+            answer: Response = await self._process_llm_request(_chat_request(body), "chat", request)
+            return answer
+        if not body.get("stream"):
+            return JSONResponse(await self._refine(body, plan, request))
+        task = asyncio.ensure_future(self._refine(body, plan, request))
+        try:
+            await asyncio.wait({task}, timeout=EARLY_S)
+            if task.done():
+                task.result()
+        except BaseException:
+            task.cancel()
+            raise
+        return StreamingResponse(stream_refined(lambda: task, include_usage(body)), media_type="text/event-stream")
+
+    async def health(self) -> Response:
+        """GET /health: this process answers; replicas are checked by Serve."""
+        return JSONResponse({"status": "ok", "model": self._version})
+
+    async def metrics(self) -> Response:
+        """GET /metrics: this ingress replica's own metrics, in Prometheus' text format."""
+        return Response(self._metrics.render(), media_type=CONTENT_TYPE)
+
+    async def _refine(self, body: dict[str, Any], plan: Plan, request: Request) -> dict[str, Any]:
+        """Drive the refine program with passes on the engine replicas."""
+        state: dict[str, Any] = request.scope.get("state", {}).get("toolace", {})
+
+        def count(outcome: Outcome) -> None:
+            passes = [(done.prompt_tokens, done.tokens, done.seconds) for done in outcome.passes]
+            rounds = len(passes) - 1
+            self._metrics.refined(rounds=rounds, stopped=outcome.stopped, changed=outcome.changed, passes=passes)
+            state.update(rounds=rounds, stopped=outcome.stopped)
+
+        async def complete(asked: dict[str, Any], seconds: float) -> dict[str, Any]:
+            return await self._pass(asked, request)
+
+        return await refine_chat(body, plan, complete, format=self._config.model.format, on_end=count)
+
+    async def _pass(self, body: dict[str, Any], request: Request) -> dict[str, Any]:
+        """One generation on an engine replica; the caller bounds its time and maps what it raises."""
+        answers = self._get_response(body=_chat_request(body), call_method="chat", raw_request=request)
+        async for answer in answers:
+            if isinstance(answer, ErrorResponse):
+                raise from_upstream(answer.model_dump())
+            found: dict[str, Any] = answer.model_dump()
+            return found
+        raise ApiError(500, "The engine ended without an answer.")
+
+    async def _get_response(self, *, body: Any, call_method: str, raw_request: Any = None) -> AsyncGenerator[Any, None]:
+        """The library's call of an engine replica, made once more where a replica died before it said anything."""
+        for attempt in (1, 2):
+            begun = False
+            answers = super()._get_response(body=body, call_method=call_method, raw_request=raw_request)
+            try:
+                async for answer in answers:
+                    begun = True
+                    yield answer
+                return
+            except Exception as error:
+                if begun or attempt == 2 or not _replica_died(error):
+                    raise
+                self._metrics.retried()
+            finally:
+                await answers.aclose()
+
+
+def bind_ingress(config: ServeConfig, llm_config: Any, engine: Any) -> Any:
+    """The application: the ingress over one engine deployment."""
+    model_id = llm_config.model_id
+    endpoints = {
+        **DEFAULT_ENDPOINTS,
+        "health": lambda app: app.get("/health"),
+        "metrics": lambda app: app.get("/metrics"),
+    }
+    deployment = serve.deployment(
+        make_fastapi_ingress(RefiningIngress, endpoint_map=endpoints, app=make_app(config)),
+        name="ingress",
+        num_replicas=config.ingress_replicas,
+        max_ongoing_requests=config.ingress_concurrency,
+        max_queued_requests=config.ingress_concurrency,
+        max_surge_percent=100,
+        graceful_shutdown_timeout_s=config.replicas.drain_s,
+        ray_actor_options={"num_cpus": 1},
+    )
+    return deployment.bind(
+        llm_deployments={model_id: engine},
+        model_cards={model_id: to_model_metadata(model_id, llm_config)},
+        config=config.model_dump(mode="json"),
+        version=served_version(config),
+    )
+
+
+def make_app(config: ServeConfig) -> FastAPI:
+    """FastAPI with the guard before all routes and errors in OpenAI's shape; the routes come from the ingress."""
+    app = FastAPI(title="toolace", docs_url=None, redoc_url=None)
+    app.add_middleware(_GuardHere, config=config.model_dump(mode="json"))
+    for kind in (ApiError, RequestValidationError, HTTPException, RayServeException, Exception):
+        app.add_exception_handler(kind, _answer_error)
+    if config.playground:
+        add_playground(app)
+    return app
+
+
+class _GuardHere(Guard):
+    """The guard, made in the replica: keys are read there and the metrics are those of its process."""
+
+    def __init__(self, app: Any, config: dict[str, Any]) -> None:
+        settings = ServeConfig.model_validate(config)
+        # Serve's proxy puts a request id that the client sent on the answer itself.
+        super().__init__(app, settings, Keys.from_settings(settings.auth), shared_metrics(), echo_id=False)
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    if isinstance(error, RequestValidationError):
+        first = (error.errors() or [{}])[0]
+        where = ".".join(str(part) for part in first.get("loc", ())[1:])
+        known = bad_request(where or None, f"is wrong: {first.get('msg', 'invalid')}")
+    else:
+        known = error if isinstance(error, ApiError) else from_upstream(error)
+    return JSONResponse(known.body(), status_code=known.status, headers=known.headers)
+
+
+async def _json(request: Request) -> Any:
+    try:
+        return json.loads(await request.body())
+    except (ValueError, RecursionError):
+        raise bad_request(None, "is not valid JSON") from None
+
+
+def _chat_request(body: dict[str, Any]) -> Any:
+    """The library's request object. Raises a 400 that names the field."""
+    try:
+        return ChatCompletionRequest.model_validate(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"] if isinstance(part, int) or part in body or "[" not in part)
+        raise bad_request(where or None, f"is wrong: {first['msg']}") from None
+
+
+def _replica_died(error: BaseException) -> bool:
+    """Whether the engine's replica went away: the same request can be answered by another."""
+    return from_upstream(error).status == 503 and not isinstance(error, ApiError)

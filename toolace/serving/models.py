@@ -1,0 +1,89 @@
+"""Which model to serve: a model directory, a hub name, or a training run and one of its rounds."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+import yaml
+
+from toolace.config import ModelConfig, validate_config
+from toolace.errors import ServingError, StorageError
+from toolace.storage import DONE, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A model to serve: how to load and talk to it, the name for clients, and the label of its version."""
+
+    model: ModelConfig
+    name: str
+    label: str
+
+
+def choose_model(target: str, defaults: ModelConfig | None = None) -> Chosen:
+    """Resolve `MODEL_DIR`, a hub name, `builtin:tiny_base`, `RUN` (its newest finished round) or `RUN/ROUND`.
+
+    ROUND is the name of a trained stage: `round-2` (or `2`), `bootstrap`, `plain_sft`. A run brings its own format and
+    template; for a directory they come from `defaults`.
+
+    Raises:
+        ServingError: a run without a finished round, or an unknown round of it.
+    """
+    settings = defaults or ModelConfig()
+    if target.startswith("builtin:"):
+        return Chosen(settings.model_copy(update={"path": target}), target.removeprefix("builtin:"), "")
+    place = target.rstrip("/")
+    if _has(place, "run.json"):
+        return _from_run(place, None)
+    parent, _, last = place.rpartition("/")
+    if parent and not _has(place, "config.json") and _has(parent, "run.json"):
+        return _from_run(parent, f"round-{last}" if last.isdigit() else last)
+    if _has(place, "config.json") or not _looks_local(place):
+        parts = [part for part in place.split("/") if part not in ("", ".", "..", "model", "train")]
+        name = re.sub(r"[^A-Za-z0-9_.-]", "-", parts[-1]) if parts else "model"
+        return Chosen(settings.model_copy(update={"path": _absolute(place)}), name, "")
+    raise ServingError(
+        f"no model and no run at {target}: neither config.json nor run.json is there. Give a Hugging Face model "
+        "directory, a run such as runs/demo (`make demo` makes that one), RUN/round-2, or builtin:tiny_base"
+    )
+
+
+def _from_run(run: str, stage: str | None) -> Chosen:
+    store = Store(run)
+    trained = [name for name in store.list() if store.exists(f"{name}/train/{DONE}")]
+    rounds = sorted((n for n in trained if re.fullmatch(r"round-\d+", n)), key=lambda n: int(n.split("-")[1]))
+    if stage is None:
+        if not rounds:
+            raise ServingError(
+                f"run {run} has no finished round yet. Let it train (run the same command again), or name a stage: "
+                f"{', '.join(f'{run}/{name}' for name in trained) or 'none is trained'}"
+            )
+        stage = rounds[-1]
+    if stage not in trained:
+        raise ServingError(f"run {run} has no trained model {stage!r}. There is: {', '.join(trained) or 'none'}")
+    try:
+        config = validate_config(yaml.safe_load(store.read("config.yaml")), f"{run}/config.yaml")
+    except yaml.YAMLError as error:
+        raise ServingError(f"{run}/config.yaml is not YAML: {error}. Is it a run directory?") from None
+    model = config.model.model_copy(update={"path": _absolute(store.at(f"{stage}/train/model"))})
+    return Chosen(model, config.name, stage)
+
+
+def _has(place: str, file: str) -> bool:
+    if "://" not in place:
+        return os.path.isfile(os.path.join(place, file))
+    try:
+        return Store(place).exists(file)
+    except StorageError:
+        return False
+
+
+def _looks_local(place: str) -> bool:
+    """Whether a path means a place in a file system; a hub name is `org/name` or `name`, with nothing there."""
+    return "://" in place or os.path.exists(place) or place.startswith((".", "/", "~")) or place.count("/") > 1
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(path) if "://" not in path and os.path.exists(path) else path
