@@ -159,6 +159,7 @@ def test_a_malformed_body_is_refused_by_the_name_of_its_field(more: dict[str, An
 def test_bodies_that_are_no_objects_or_too_deep_are_refused() -> None:
     for body in (None, [], "x", 3, True):
         assert refused(body).param is None
+    assert "surrogate" in refused({**BODY, "user": "\udc00"}).message
     deep: Any = 1
     for _ in range(500):
         deep = [deep]

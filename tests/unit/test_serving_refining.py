@@ -224,6 +224,13 @@ def test_a_truncated_answer_gives_no_unfinished_call() -> None:
     assert Engine(whole, A).run()["choices"][0]["finish_reason"] == "tool_calls"
 
 
+def test_calls_come_from_the_text_alone() -> None:
+    made = {"tool_calls": [{"id": "i", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}
+    choice = Engine(completion(0, "Which?", message=made), "Which?").run(Plan(max_rounds=0))["choices"][0]
+    assert (choice["message"]["content"], choice["finish_reason"]) == ("Which?", "stop")
+    assert "tool_calls" not in choice["message"]
+
+
 def test_an_empty_list_of_calls_is_an_empty_text() -> None:
     choice = Engine("[]", "[]").run()["choices"][0]
     assert (choice["message"]["content"], choice["finish_reason"]) == ("", "stop")
