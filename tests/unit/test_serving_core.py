@@ -142,6 +142,7 @@ def test_what_is_refined(more: dict[str, Any], expected: bool) -> None:
         ({"stream": "yes"}, "stream"),
         ({"parallel_tool_calls": 0}, "parallel_tool_calls"),
         ({"model": 3}, "model"),
+        ({"structured_outputs": []}, "structured_outputs"),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
         ({"stream": True, "stream_options": []}, "stream_options"),
         ({"stream": True, "stream_options": {"include_usage": 1}}, "stream_options.include_usage"),

@@ -137,6 +137,7 @@ def check_body(body: Any) -> RefinementOptions:
     for field in ("stream", "parallel_tool_calls", "logprobs", "continue_final_message", "echo"):
         _check_type(body, field, bool, "true or false")
     _check_type(body, "add_generation_prompt", bool, "true or false")
+    _check_type(body, "structured_outputs", dict, "an object")
     _check_stream_options(body)
     return read_options(body)
 
