@@ -35,6 +35,7 @@ from toolace.serving.passes import Outcome
 from toolace.serving.playground import add_playground
 from toolace.serving.protocol import Plan, include_usage, is_refined, make_plan
 from toolace.serving.refining import refine_chat
+from toolace.serving.scoring import DraftScorer
 from toolace.serving.streaming import stream_refined
 
 EARLY_S = 5.0
@@ -55,6 +56,7 @@ class RefiningIngress(OpenAiIngress):  # type: ignore[misc]  # the library is un
         self._config = ServeConfig.model_validate(config)
         self._version = version
         self._metrics = shared_metrics()
+        self._scorer = DraftScorer(self._config) if self._config.refinement.accept_margin > 0 else None
 
     async def chat(self, request: Request) -> Response:
         """POST /v1/chat/completions."""
@@ -98,16 +100,37 @@ class RefiningIngress(OpenAiIngress):  # type: ignore[misc]  # the library is un
         async def complete(asked: dict[str, Any], seconds: float) -> dict[str, Any]:
             return await self._pass(asked, request)
 
-        return await refine_chat(body, plan, complete, format=self._config.model.format, on_end=count)
+        async def ask(method: str, asked: Any) -> Any:
+            return await self._first(method, asked, request)
+
+        async def score(asked: dict[str, Any], draft: str) -> float:
+            assert self._scorer is not None
+            return await self._scorer(asked, draft, ask)
+
+        return await refine_chat(
+            body,
+            plan,
+            complete,
+            format=self._config.model.format,
+            score=score if self._scorer is not None else None,
+            on_end=count,
+        )
 
     async def _pass(self, body: dict[str, Any], request: Request) -> dict[str, Any]:
         """One generation on an engine replica; the caller bounds its time and maps what it raises."""
-        answers = self._get_response(body=_chat_request(body), call_method="chat", raw_request=request)
-        async for answer in answers:
-            if isinstance(answer, ErrorResponse):
-                raise from_upstream(answer.model_dump())
-            found: dict[str, Any] = answer.model_dump()
-            return found
+        found: dict[str, Any] = (await self._first("chat", _chat_request(body), request)).model_dump()
+        return found
+
+    async def _first(self, method: str, asked: Any, request: Request) -> Any:
+        """The one response of a replica's method. Closing the stream in any case is what aborts a pass in the engine."""
+        answers = self._get_response(body=asked, call_method=method, raw_request=request)
+        try:
+            async for answer in answers:
+                if isinstance(answer, ErrorResponse):
+                    raise from_upstream(answer.model_dump())
+                return answer
+        finally:
+            await answers.aclose()
         raise ApiError(500, "The engine ended without an answer.")
 
     async def _get_response(self, *, body: Any, call_method: str, raw_request: Any = None) -> AsyncGenerator[Any, None]:
