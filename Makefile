@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 export RAY_AUTH_MODE ?= disabled
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: help install demo test test-unit lint format lock report clean
+.PHONY: help install demo serve test test-unit lint format lock report clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -27,6 +27,11 @@ $(STAMP): requirements/cpu.txt pyproject.toml
 
 demo: install  ## Rounds of model-aware training on the tiny base model, with the real engines (10 minutes, 2 cores)
 	$(BIN)/python ray_jobs/train_rounds.py --config configs/demo.yaml
+
+PORT ?= 8000
+MODEL ?= runs/demo
+serve: install  ## Serve the newest demo model on 127.0.0.1 (PORT=8000, MODEL=DIR for another)
+	$(BIN)/toolace serve --model $(MODEL) --port $(PORT)
 
 test: install  ## All tests
 	$(BIN)/python -m pytest

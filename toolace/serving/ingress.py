@@ -122,7 +122,7 @@ class RefiningIngress(OpenAiIngress):  # type: ignore[misc]  # the library is un
         return found
 
     async def _first(self, method: str, asked: Any, request: Request) -> Any:
-        """The one response of a replica's method. Closing the stream in any case is what aborts a pass in the engine."""
+        """The one response of a replica's method. Closing the stream aborts what the engine has not finished."""
         answers = self._get_response(body=asked, call_method=method, raw_request=request)
         try:
             async for answer in answers:

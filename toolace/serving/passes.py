@@ -131,7 +131,7 @@ def round_of(passes: list[Pass]) -> Round:
         number=len(passes) - 1,
         tokens=usage.get("completion_tokens") or 0,
         prompt_tokens=usage.get("prompt_tokens") or 0,
-        cached_tokens=(usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0,
+        cached_tokens=_cached(usage),
         seconds=passes[-1].seconds,
         changed=len(passes) > 1 and not same_calls(passes[-1].answer, passes[-2].answer),
     )
@@ -166,6 +166,11 @@ def respond(
     }
 
 
+def _cached(usage: Mapping[str, Any]) -> int:
+    """Prompt tokens that the engine had in its prefix cache."""
+    return (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+
+
 def _step(one: Pass) -> RefinementStep:
     done = one.completion()
     return RefinementStep(
@@ -173,6 +178,7 @@ def _step(one: Pass) -> RefinementStep:
         tool_calls=one.message.get("tool_calls") or [],
         tokens=done.tokens,
         prompt_tokens=done.prompt_tokens,
+        cached_tokens=_cached(one.usage),
         ms=round(one.seconds * 1000, 3),
     )
 

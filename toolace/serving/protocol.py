@@ -56,7 +56,8 @@ class Plan:
 
 
 class RefinementStep(BaseModel):
-    """One generated answer; the first is the direct one. `tokens` were generated, `prompt_tokens` read."""
+    """One generated answer; the first is the direct one. `tokens` were generated, `prompt_tokens` read, of which
+    `cached_tokens` were in the engine's prefix cache."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -64,6 +65,7 @@ class RefinementStep(BaseModel):
     tool_calls: list[dict[str, Any]]
     tokens: int
     prompt_tokens: int
+    cached_tokens: int
     ms: float
 
 

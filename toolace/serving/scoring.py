@@ -1,7 +1,7 @@
 """How much the model prefers a draft: its summed log-probability as the answer to the refine turn, in one prompt pass.
 
-`accept_margin` compares it with the log-probability of the new answer. The prompt's token ids come from the engine's own
-chat rendering, the draft's from the project's renderer, so the sum is the one that evaluation takes.
+`accept_margin` compares it with the log-probability of the new answer. The prompt's token ids come from the engine's
+own chat rendering, the draft's from the project's renderer, so the sum is the one that evaluation takes.
 """
 
 from __future__ import annotations
