@@ -260,7 +260,10 @@ class RoundsConfig(Section):
     plateau: float | None = None
     """For `band`: stop when dev accuracy gained less than this over the last round."""
     plain_sft: bool = True
-    """Also train the baseline: plain SFT on the whole pool with the last round's number of target tokens."""
+    """Also train the baseline: plain SFT on the whole pool with the number of target tokens that the last round's
+    model has seen since the base."""
+    promote: str = Field("none", pattern=r"^(none|local|https?://.+)$")
+    """Put the last round's model behind a running endpoint: `local`, or the address of its cluster's dashboard."""
 
 
 class ClusterConfig(Section):

@@ -57,7 +57,19 @@ def run_rounds(config: Config, progress: Progress | None = None) -> dict[str, An
         run.events.write("run_done", report=report)
         run.progress.say("\n" + summary_table(summary))
         run.progress.say(f"report: {report}")
+        if config.rounds.promote != "none" and summary["rounds"]:
+            _promote(run, f"round-{summary['rounds'][-1]['round']}")
     return summary
+
+
+def _promote(run: Run, stage: str) -> None:
+    """Put the last round's model behind the endpoint that `rounds.promote` names; nothing to do where it is already."""
+    from toolace.serving.models import choose_model
+    from toolace.serving.promotion import check_address, connect, promote
+
+    api = connect(check_address(run.config.rounds.promote))
+    version = promote(api, choose_model(f"{run.store.uri}/{stage}"), again=True, say=run.progress.say)
+    run.events.write("promoted", version=version, address=run.config.rounds.promote)
 
 
 def _rounds(run: Run) -> dict[str, Any]:
@@ -108,10 +120,18 @@ def _rounds(run: Run) -> dict[str, Any]:
 
     if rounds.plain_sft:
         corpus, _ = plain_corpus_stage(run, PLAIN_SFT, data, None)
-        seen = run.counts[f"round-{len(sizes)}/train"]["target_tokens"]
-        plain = train_stage(run, PLAIN_SFT, base, corpus, _same_tokens(config.train, seen))
+        plain = train_stage(run, PLAIN_SFT, base, corpus, _same_tokens(config.train, _seen(run, len(sizes))))
         roll_out(run, plain, data, evaluate=True)
     return build_summary(run, len(sizes), stopped)
+
+
+def _seen(run: Run, rounds: int) -> int:
+    """Target tokens that the last round's model was trained on since the base."""
+    last = f"round-{rounds}"
+    begun = ["bootstrap", *(f"round-{number}" for number in range(1, rounds))]
+    chain = [*begun, last] if run.config.rounds.start == "previous" else [last]
+    trained = (run.counts.get(f"{name}/train") for name in chain)
+    return sum(counts["target_tokens"] for counts in trained if counts is not None)
 
 
 def _same_tokens(settings: TrainConfig, target_tokens: int) -> TrainConfig:

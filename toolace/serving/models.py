@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from functools import partial
+from itertools import count, takewhile
 
 import yaml
 
@@ -52,8 +54,8 @@ def choose_model(target: str, defaults: ModelConfig | None = None) -> Chosen:
 
 def _from_run(run: str, stage: str | None) -> Chosen:
     store = Store(run)
-    trained = [name for name in store.list() if store.exists(f"{name}/train/{DONE}")]
-    rounds = sorted((n for n in trained if re.fullmatch(r"round-\d+", n)), key=lambda n: int(n.split("-")[1]))
+    rounds = list(takewhile(partial(_trained, store), (f"round-{number}" for number in count(1))))
+    trained = [*rounds, *(name for name in ("bootstrap", "plain_sft") if _trained(store, name))]
     if stage is None:
         if not rounds:
             raise ServingError(
@@ -69,6 +71,10 @@ def _from_run(run: str, stage: str | None) -> Chosen:
         raise ServingError(f"{run}/config.yaml is not YAML: {error}. Is it a run directory?") from None
     model = config.model.model_copy(update={"path": _absolute(store.at(f"{stage}/train/model"))})
     return Chosen(model, config.name, stage)
+
+
+def _trained(store: Store, stage: str) -> bool:
+    return store.exists(f"{stage}/train/{DONE}")
 
 
 def _has(place: str, file: str) -> bool:

@@ -56,17 +56,22 @@ def promote(
     *,
     app: str = APP_NAME,
     timeout_s: float = 900,
+    again: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> str:
     """Serve `chosen` in place of the current model; returns its version when all new replicas are healthy.
 
     The name that clients use stays. When the new model does not become healthy the old one is put back, which has
-    gone on serving meanwhile.
+    gone on serving meanwhile. With `again` a model that is served already is no error.
 
     Raises:
         ServingError: the endpoint is not there, the model is the one it has, or it did not become healthy.
     """
     config = current(api, app)
+    if chosen.model == config.model:
+        if again:
+            return served_version(config)
+        raise ServingError(f"the endpoint serves {served_version(config)} already")
     changed = config.model_copy(
         update={
             "model": chosen.model,
@@ -101,8 +106,6 @@ def _switch(
     api: ServeAPI, old: ServeConfig, new: ServeConfig, app: str, timeout_s: float, say: Callable[[str], None]
 ) -> str:
     before, after = served_version(old), served_version(new)
-    if before == after:
-        raise ServingError(f"the endpoint serves {after} already")
     say(f"{before} -> {after}")
     _deploy(api, app, new)
     try:

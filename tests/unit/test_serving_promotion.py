@@ -1,0 +1,184 @@
+"""Choosing a model, the declared application, promotion and rollback against a fake of Serve's REST client."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from toolace.config import Config, ModelConfig, dump_config
+from toolace.errors import ConfigError, ServingError
+from toolace.serving.app import serve_config, served_version
+from toolace.serving.config import ServeConfig, load_serve_config
+from toolace.serving.local import declared
+from toolace.serving.models import choose_model
+from toolace.serving.promotion import check_address, current, promote, rollback
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def make_model(folder: Path, word: str = "one") -> str:
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"word": word}))
+    return str(folder)
+
+
+def make_run(root: Path, *stages: str, name: str = "demo") -> str:
+    run = root / name
+    run.mkdir()
+    config = Config.model_validate({"name": name, "model": {"format": "hermes", "max_model_len": 512}})
+    (run / "run.json").write_text("{}")
+    (run / "config.yaml").write_text(dump_config(config))
+    for stage in stages:
+        make_model(run / stage / "train" / "model", stage)
+        (run / stage / "train" / "done.json").write_text("{}")
+    return str(run)
+
+
+def test_a_run_gives_its_newest_finished_round(tmp_path: Path) -> None:
+    run = make_run(tmp_path, *(f"round-{number}" for number in range(1, 11)), "bootstrap")
+    make_model(tmp_path / "demo" / "round-11" / "train" / "model")  # not finished
+    chosen = choose_model(run + "/", ModelConfig(format="pythonic"))
+    assert (chosen.name, chosen.label) == ("demo", "round-10")
+    assert chosen.model.path == f"{run}/round-10/train/model"
+    assert (chosen.model.format, chosen.model.max_model_len) == ("hermes", 512)
+
+
+@pytest.mark.parametrize(("which", "label"), [("2", "round-2"), ("round-2", "round-2"), ("bootstrap", "bootstrap")])
+def test_a_round_can_be_named(tmp_path: Path, which: str, label: str) -> None:
+    run = make_run(tmp_path, "round-1", "round-2", "round-3", "bootstrap")
+    assert choose_model(f"{run}/{which}").label == label
+
+
+def test_a_directory_takes_the_defaults(tmp_path: Path) -> None:
+    path = make_model(tmp_path / "qwen" / "train" / "model")
+    chosen = choose_model(path, ModelConfig(format="hermes"))
+    assert (chosen.name, chosen.label, chosen.model.format, chosen.model.path) == ("qwen", "", "hermes", path)
+    assert choose_model("Qwen/Qwen2.5-7B-Instruct").name == "Qwen2.5-7B-Instruct"
+    assert choose_model("builtin:tiny_base").name == "tiny_base"
+
+
+def test_what_is_no_model_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(ServingError, match="no model and no run at .*nothing.*make demo"):
+        choose_model(str(tmp_path / "nothing"))
+    with pytest.raises(ServingError, match="no finished round yet.*bootstrap"):
+        choose_model(make_run(tmp_path, "bootstrap"))
+    with pytest.raises(ServingError, match="no trained model 'round-7'. There is: bootstrap"):
+        choose_model(str(tmp_path / "demo" / "round-7"))
+
+
+class FakeServe:
+    """Serve's state: what is declared is what runs, with a status for each step asked."""
+
+    def __init__(self, *applications: dict[str, Any], statuses: tuple[str, ...] = ("DEPLOYING", "RUNNING")) -> None:
+        self.declared = {one["name"]: one for one in applications}
+        self.statuses, self.asked = statuses, 0
+        self.deployed: list[dict[str, Any]] = []
+
+    def get_serve_details(self) -> dict[str, Any]:
+        status = self.statuses[min(self.asked, len(self.statuses) - 1)]
+        self.asked += 1
+        return {
+            "applications": {
+                name: {"status": status, "message": "line\nno weights", "deployed_app_config": copy.deepcopy(one)}
+                for name, one in self.declared.items()
+            }
+        }
+
+    def deploy_applications(self, config: dict[str, Any]) -> None:
+        self.deployed.append(config)
+        self.declared = {one["name"]: one for one in config["applications"]}
+        self.asked = 0
+
+
+def app_of(config: ServeConfig) -> dict[str, Any]:
+    application: dict[str, Any] = declared(config)["applications"][0]
+    return application
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> tuple[str, str]:
+    return make_model(tmp_path / "old", "old"), make_model(tmp_path / "new", "new")
+
+
+def endpoint(path: str) -> ServeConfig:
+    return load_serve_config(None, [f"model.path={path}", "model_id=tools", "replicas.max_replicas=3"])
+
+
+def test_promotion_changes_the_model_and_nothing_else(models: tuple[str, str]) -> None:
+    old, new = models
+    other = {"name": "other", "import_path": "x:y", "route_prefix": "/o"}
+    api = FakeServe(app_of(endpoint(old)), other)
+    said: list[str] = []
+    version = promote(api, choose_model(new), say=said.append)
+    now = current(api)
+    assert now.model.path == new and now.model_id == "tools" and now.replicas.max_replicas == 3
+    assert version == served_version(now) and version.startswith("tools/new@")
+    assert [one.model.path for one in now.previous] == [old]
+    assert api.declared["other"] == other, "an application left out of the declaration would be deleted"
+    assert said[0].endswith(f"-> {version}") and said[-1] == "running"
+
+
+def test_rollback_goes_back_step_by_step(models: tuple[str, str], tmp_path: Path) -> None:
+    old, new = models
+    third = make_model(tmp_path / "third", "third")
+    api = FakeServe(app_of(endpoint(old)))
+    first = served_version(current(api))
+    promote(api, choose_model(new))
+    promote(api, choose_model(third))
+    assert rollback(api).startswith("tools/new@") and rollback(api) == first
+    with pytest.raises(ServingError, match="nothing to roll back to"):
+        rollback(api)
+
+
+def test_a_model_that_fails_is_taken_back(models: tuple[str, str]) -> None:
+    old, new = models
+    api = FakeServe(app_of(endpoint(old)), statuses=("DEPLOYING", "DEPLOYING", "DEPLOY_FAILED"))
+    before = current(api)
+    api.asked = 0
+    with pytest.raises(ServingError, match=r"did not become healthy: no weights\. tools@\w+ serves on"):
+        promote(api, choose_model(new))
+    assert len(api.deployed) == 2 and current(api) == before
+
+
+def test_the_same_model_is_refused_unless_again(models: tuple[str, str]) -> None:
+    old, _ = models
+    api = FakeServe(app_of(endpoint(old)))
+    with pytest.raises(ServingError, match="serves tools@.* already"):
+        promote(api, choose_model(old))
+    assert promote(api, choose_model(old), again=True).startswith("tools@")
+    assert not api.deployed
+
+
+def test_an_endpoint_that_is_not_there_is_named(models: tuple[str, str]) -> None:
+    with pytest.raises(ServingError, match="no application runs on this cluster"):
+        promote(FakeServe(), choose_model(models[1]))
+    with pytest.raises(ServingError, match="no declared application 'toolace'.*there is: other"):
+        current(FakeServe({"name": "other"}))
+
+
+def test_addresses() -> None:
+    assert check_address("local") == "http://127.0.0.1:8265"
+    assert check_address("https://ray.example:443") == "https://ray.example:443"
+    with pytest.raises(ConfigError, match="no dashboard address"):
+        check_address("ray.example:8265")
+
+
+def test_the_shipped_serve_config_is_valid() -> None:
+    from ray.serve.schema import ServeDeploySchema
+
+    data = yaml.safe_load((ROOT / "configs" / "serve.yaml").read_text())
+    schema = ServeDeploySchema.model_validate(data)
+    config = serve_config(schema.applications[0].args)
+    assert schema.applications[0].import_path == "serve_apps.refine:build_app" and config.model_id == "tiny"
+
+
+def test_flat_arguments_of_serve_run() -> None:
+    config = serve_config({"model.path": "x", "refinement.max_rounds": "2", "port": 8001})
+    assert (config.model.path, config.refinement.max_rounds, config.port) == ("x", 2, 8001)
+    with pytest.raises(ConfigError, match=r"refinement\.modes"):
+        serve_config({"refinement.modes": "off"})
