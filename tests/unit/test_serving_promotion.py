@@ -63,11 +63,11 @@ def test_a_directory_takes_the_defaults(tmp_path: Path) -> None:
 
 
 def test_what_is_no_model_is_refused_with_the_way_out(tmp_path: Path) -> None:
-    with pytest.raises(ServingError, match="no model and no run at .*nothing.*make demo"):
+    with pytest.raises(ServingError, match=r"no model and no run at .*nothing.*make demo"):
         choose_model(str(tmp_path / "nothing"))
-    with pytest.raises(ServingError, match="no finished round yet.*bootstrap"):
+    with pytest.raises(ServingError, match=r"no finished round yet.*bootstrap"):
         choose_model(make_run(tmp_path, "bootstrap"))
-    with pytest.raises(ServingError, match="no trained model 'round-7'. There is: bootstrap"):
+    with pytest.raises(ServingError, match=r"no trained model 'round-7'. There is: bootstrap"):
         choose_model(str(tmp_path / "demo" / "round-7"))
 
 
@@ -148,7 +148,7 @@ def test_a_model_that_fails_is_taken_back(models: tuple[str, str]) -> None:
 def test_the_same_model_is_refused_unless_again(models: tuple[str, str]) -> None:
     old, _ = models
     api = FakeServe(app_of(endpoint(old)))
-    with pytest.raises(ServingError, match="serves tools@.* already"):
+    with pytest.raises(ServingError, match=r"serves tools@.* already"):
         promote(api, choose_model(old))
     assert promote(api, choose_model(old), again=True).startswith("tools@")
     assert not api.deployed
@@ -157,7 +157,7 @@ def test_the_same_model_is_refused_unless_again(models: tuple[str, str]) -> None
 def test_an_endpoint_that_is_not_there_is_named(models: tuple[str, str]) -> None:
     with pytest.raises(ServingError, match="no application runs on this cluster"):
         promote(FakeServe(), choose_model(models[1]))
-    with pytest.raises(ServingError, match="no declared application 'toolace'.*there is: other"):
+    with pytest.raises(ServingError, match=r"no declared application 'toolace'.*there is: other"):
         current(FakeServe({"name": "other"}))
 
 
