@@ -354,3 +354,10 @@ def test_an_api_error_passes_through_and_survives_pickle() -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert (copy.status, copy.body(), copy.headers) == (429, error.body(), {"Retry-After": "2"})
     assert str(copy) == "slow down" and copy.type == "rate_limit_error"
+
+
+def test_the_field_at_fault_is_read_from_the_engines_message_where_it_says_so_only_there() -> None:
+    failure = {"error": {"message": "too many (parameter=max_tokens, value=5000)", "param": None, "code": 400}}
+    assert from_upstream(failure).param == "max_tokens"
+    assert from_upstream({"error": {**failure["error"], "param": "n"}}).param == "n"
+    assert from_upstream({"error": {"message": "parameter=x", "code": 400}}).param is None

@@ -56,6 +56,8 @@ def engine_arguments(config: ServeConfig, version: str) -> dict[str, Any]:
         "enforce_eager": (not gpu) if engine.enforce_eager is None else engine.enforce_eager,
         "enable_auto_tool_choice": True,
         "tool_call_parser": TOOL_PARSERS[model.format],
+        # Free white space lets a small model write blanks to the limit where JSON is asked for.
+        "structured_outputs_config": {"backend": "guidance", "disable_any_whitespace": True},
         "enable_prompt_tokens_details": True,
         # Greedy unless a request says otherwise, as in evaluation; the stop rule compares answers.
         "generation_config": "vllm",
@@ -147,10 +149,11 @@ def build(config: ServeConfig) -> Any:
             f"ray.serve.llm cannot be imported ({error}): it needs vLLM. Install it with "
             'pip install "toolace[cpu]" (no GPU) or pip install "toolace[gpu]"'
         ) from None
+    from toolace.serving.engine import TokenizingEngine
     from toolace.serving.ingress import bind_ingress
 
     engine = llm_config(config)
-    return bind_ingress(config, engine, build_llm_deployment(engine))
+    return bind_ingress(config, engine, build_llm_deployment(engine, bind_kwargs={"engine_cls": TokenizingEngine}))
 
 
 def build_app(args: dict[str, Any]) -> Any:

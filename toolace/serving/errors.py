@@ -70,6 +70,7 @@ _INSIDE = re.compile(r"Traceback \(most|\bFile \"|\bray::|\bRay\w*Error\b|\bpid=
 _PATH = re.compile(r"(?<![\w:/.\-])(?:~|file://)?/(?!v1/)[\w.@+~-]+(?:/[\w.@+~-]+)+/?")
 _WRAPPED = re.compile(r"\AMessage: (.*?), Internal exception: .*\Z", re.DOTALL)
 _REQUEST_ID = re.compile(r"\s*\(Request ID: [^)]*\)")
+_PARAMETER = re.compile(r"\s*\(parameter=([\w.\[\]]{1,80})(?:, value=.*)?\)\Z", re.DOTALL)
 _PYDANTIC_LINK = re.compile(r"\s*For further information visit \S+")
 
 
@@ -182,6 +183,8 @@ def scrub(message: object, otherwise: str) -> str:
 def _with_status(status: int, message: object, param: object) -> ApiError:
     retry_after = _RETRY_AFTER_S if status in (429, 503) else None
     param = param if isinstance(param, str) else None
+    if param is None and (named := _PARAMETER.search(str(message))):  # vLLM's, where only the text came through
+        param = named.group(1)
     if status >= 500:
         return ApiError(status, _MESSAGES.get(status, _INTERNAL), code=_CODES.get(status), retry_after=retry_after)
     code = "model_not_found" if status == 404 and "model" in str(message).lower() else None

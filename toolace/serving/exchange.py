@@ -55,7 +55,7 @@ class Exchange:
         self._status: int | None = None
         self._receive, self._send = receive, send
         self._limit = max_body_bytes
-        self._put_id = echo_id or not known
+        self._put_id = echo_id or not sent
 
     @property
     def status(self) -> int:

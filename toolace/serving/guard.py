@@ -49,7 +49,7 @@ class Guard:
         metrics: Counts requests, except on open paths.
         clock: Seconds that only grow.
         echo_id: Put a request id that the client sent on the answer; off where a proxy before the app does so, as
-            Ray Serve's does. One made here always goes out.
+            Ray Serve's does. Where a client sent none, the one made here goes out.
     """
 
     def __init__(

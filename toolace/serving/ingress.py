@@ -16,14 +16,20 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from ray import serve
-from ray.llm._internal.serve.core.configs.openai_api_models import to_model_metadata
+from ray.exceptions import RayError
+from ray.llm._internal.serve.core.configs.openai_api_models import (
+    ErrorResponse,
+    OpenAIHTTPException,
+    to_model_metadata,
+)
 from ray.llm._internal.serve.core.ingress.ingress import DEFAULT_ENDPOINTS
 from ray.serve.exceptions import RayServeException
 from ray.serve.llm.ingress import OpenAiIngress, make_fastapi_ingress
-from ray.serve.llm.openai_api_models import ChatCompletionRequest, ErrorResponse
+from ray.serve.llm.openai_api_models import ChatCompletionRequest
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from vllm.exceptions import VLLMClientError
 
 from toolace.serving.app import served_version
 from toolace.serving.auth import Keys
@@ -65,6 +71,8 @@ class RefiningIngress(OpenAiIngress):  # type: ignore[misc]  # the library is un
         await self._get_model_id(body.get("model"))
         if not is_refined(body, plan):
             body.pop("refinement", None)
+            if (body.get("n") or 1) > 1 and body.get("temperature") is None:
+                body["temperature"] = 1.0  # the server's default is greedy, and the engine refuses n equal answers
             answer: Response = await self._process_llm_request(_chat_request(body), "chat", request)
             return answer
         if not body.get("stream"):
@@ -181,7 +189,9 @@ def make_app(config: ServeConfig) -> FastAPI:
     """FastAPI with the guard before all routes and errors in OpenAI's shape; the routes come from the ingress."""
     app = FastAPI(title="toolace", docs_url=None, redoc_url=None)
     app.add_middleware(_GuardHere, config=config.model_dump(mode="json"))
-    for kind in (ApiError, RequestValidationError, HTTPException, RayServeException, Exception):
+    # A handler of `Exception` would stand outside the guard, which answers what none of these is.
+    engine_errors = (OpenAIHTTPException, VLLMClientError, RayServeException, RayError)
+    for kind in (ApiError, RequestValidationError, HTTPException, *engine_errors):
         app.add_exception_handler(kind, _answer_error)
     if config.playground:
         add_playground(app)
@@ -201,7 +211,10 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     if isinstance(error, RequestValidationError):
         first = (error.errors() or [{}])[0]
         where = ".".join(str(part) for part in first.get("loc", ())[1:])
-        known = bad_request(where or None, f"is wrong: {first.get('msg', 'invalid')}")
+        if first.get("type") == "json_invalid":
+            known = bad_request(None, "is not valid JSON")
+        else:
+            known = bad_request(where or None, f"is wrong: {first.get('msg', 'invalid')}")
     else:
         known = error if isinstance(error, ApiError) else from_upstream(error)
     return JSONResponse(known.body(), status_code=known.status, headers=known.headers)
