@@ -5,11 +5,16 @@ Without it `/tokenize` and `/detokenize` are refused as unsupported, and no draf
 
 from __future__ import annotations
 
+from typing import Any
+
 from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
 
 
 class TokenizingEngine(VLLMEngine):  # type: ignore[misc]  # the library is untyped
     """`VLLMEngine` that also answers `tokenize` and `detokenize`."""
+
+    _app_state: Any
+    _oai_serving_tokenization: Any
 
     async def start(self) -> None:
         """Start the engine and its routes."""
