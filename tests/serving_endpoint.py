@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -18,6 +19,10 @@ from typing import Any, TypeVar
 import httpx
 from openai import AsyncOpenAI, OpenAI
 from prometheus_client.parser import text_string_to_metric_families
+
+from toolace.calls.schema import Sample
+from toolace.data.synthetic import generate
+from toolace.rendering.turns import openai_messages
 
 T = TypeVar("T")
 
@@ -129,3 +134,61 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def demo_samples(n: int, split: Any = "test") -> list[Sample]:
+    """Synthetic requests of all kinds for tools that the shipped model was not trained on."""
+    return list(generate(n, 7, profile="demo", split=split))
+
+
+def body_of(sample: Sample, model: str = "tiny_base") -> dict[str, Any]:
+    """The chat request that an OpenAI client sends for a sample."""
+    messages = openai_messages(sample.chat, "pythonic")
+    for message in messages:
+        for call in message.get("tool_calls", ()):
+            call["function"]["arguments"] = json.dumps(call["function"]["arguments"])
+    return {"model": model, "messages": messages, "tools": [tool.openai() for tool in sample.chat.tools]}
+
+
+def calls_of(message: Any) -> list[tuple[str, Any]]:
+    """Names and arguments of the calls of a message, or of a step of `refinement`."""
+    data = message if isinstance(message, dict) else message.model_dump()
+    functions = [call["function"] for call in data.get("tool_calls") or ()]
+    return [(function["name"], json.loads(function["arguments"])) for function in functions]
+
+
+def post(endpoint: Endpoint, body: Any, **options: Any) -> httpx.Response:
+    return httpx.post(f"{endpoint.url}/v1/chat/completions", json=body, timeout=120, **options)
+
+
+INSIDE = re.compile(
+    r"Traceback|File \"|site-packages|\.py\b|/(?:tmp|home|root|work|usr|opt)/|ray::|Ray\w*Error|Replica\("
+)
+
+
+def error_of(response: httpx.Response) -> dict[str, Any]:
+    """The error of an answer, after a look at its shape and at what must not leave the server."""
+    found = response.json()
+    assert found.keys() == {"error"} and found["error"].keys() == {"message", "type", "param", "code"}
+    error: dict[str, Any] = found["error"]
+    assert isinstance(error["message"], str) and error["message"] and isinstance(error["type"], str)
+    assert error["param"] is None or isinstance(error["param"], str)
+    assert error["code"] is None or isinstance(error["code"], str)
+    assert not INSIDE.search(response.text), response.text
+    return error
+
+
+def check_answered(endpoint: Endpoint, path: str, body: Any) -> None:
+    """An answer, or a 4xx in OpenAI's shape."""
+    headers = {"content-type": "application/json"}
+    response = httpx.post(endpoint.url + path, content=json.dumps(body), headers=headers, timeout=120)
+    if response.status_code != 200:
+        assert 400 <= response.status_code < 500, response.text
+        error_of(response)
+    elif response.headers["content-type"].startswith("text/event-stream"):
+        events = [line.removeprefix("data: ") for line in response.text.splitlines() if line.startswith("data: ")]
+        assert events[-1] == "[DONE]"
+        for event in events[:-1]:
+            assert "error" not in json.loads(event), event
+    else:
+        assert "error" not in response.json()

@@ -24,6 +24,7 @@ ROOT = Path(__file__).parent.parent.parent
 def make_model(folder: Path, word: str = "one") -> str:
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps({"word": word}))
+    (folder / "model.safetensors").touch()
     return str(folder)
 
 
@@ -65,6 +66,10 @@ def test_a_directory_takes_the_defaults(tmp_path: Path) -> None:
 def test_what_is_no_model_is_refused_with_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(ServingError, match=r"no model and no run at .*nothing.*make demo"):
         choose_model(str(tmp_path / "nothing"))
+    make_model(tmp_path / "half")
+    (tmp_path / "half" / "model.safetensors").unlink()
+    with pytest.raises(ServingError, match=r"no weights in .*half: .* no file that ends in \.safetensors"):
+        choose_model(str(tmp_path / "half"))
     with pytest.raises(ServingError, match=r"no finished round yet.*bootstrap"):
         choose_model(make_run(tmp_path, "bootstrap"))
     with pytest.raises(ServingError, match=r"no trained model 'round-7'. There is: bootstrap"):

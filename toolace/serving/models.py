@@ -14,6 +14,9 @@ from toolace.config import ModelConfig, validate_config
 from toolace.errors import ServingError, StorageError
 from toolace.storage import DONE, Store
 
+WEIGHTS = (".safetensors", ".bin", ".gguf")
+"""Ends of the names of files that hold weights."""
+
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
@@ -43,6 +46,7 @@ def choose_model(target: str, defaults: ModelConfig | None = None) -> Chosen:
     if parent and not _has(place, "config.json") and _has(parent, "run.json"):
         return _from_run(parent, f"round-{last}" if last.isdigit() else last)
     if _has(place, "config.json") or not _looks_local(place):
+        _require_weights(place)
         parts = [part for part in place.split("/") if part not in ("", ".", "..", "model", "train")]
         name = re.sub(r"[^A-Za-z0-9_.-]", "-", parts[-1]) if parts else "model"
         return Chosen(settings.model_copy(update={"path": _absolute(place)}), name, "")
@@ -84,6 +88,15 @@ def _has(place: str, file: str) -> bool:
         return Store(place).exists(file)
     except StorageError:
         return False
+
+
+def _require_weights(place: str) -> None:
+    """Say at once what an engine would take a minute to find out."""
+    if os.path.isdir(place) and not any(name.endswith(WEIGHTS) for name in os.listdir(place)):
+        raise ServingError(
+            f"no weights in {place}: it has a config.json, but no file that ends in {' or '.join(WEIGHTS)}. Is it a "
+            "model that was written to its end?"
+        )
 
 
 def _looks_local(place: str) -> bool:

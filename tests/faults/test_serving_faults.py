@@ -1,0 +1,264 @@
+"""The endpoint while things go wrong or change under load: a killed replica, a promotion, scaling, keys."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from serving_endpoint import (
+    TOOLACE,
+    Endpoint,
+    body_of,
+    demo_samples,
+    environment,
+    eventually,
+    free_port,
+    running_endpoint,
+)
+
+from toolace.serving.keyfile import add_key, revoke_key
+
+pytestmark = pytest.mark.engine
+pytest.importorskip("vllm", reason='needs an engine: pip install "toolace[cpu]"')
+
+
+class Load:
+    """Clients that ask refined requests one after another until told to stop; all answers and failures are kept."""
+
+    def __init__(self, endpoint: Endpoint, clients: int, key: str = "none", **body: Any) -> None:
+        self.answers: list[dict[str, Any]] = []
+        self.failures: list[str] = []
+        self._stop = threading.Event()
+        self._url, self._key = f"{endpoint.url}/v1/chat/completions", key
+        bodies = [{**body_of(sample), **body} for sample in demo_samples(24)]
+        shares = [bodies[number::clients] for number in range(clients)]
+        self._threads = [threading.Thread(target=self._ask, args=(share,), daemon=True) for share in shares]
+
+    def _ask(self, bodies: list[dict[str, Any]]) -> None:
+        with httpx.Client(timeout=120, headers={"authorization": f"Bearer {self._key}"}) as client:
+            number = 0
+            while not self._stop.is_set():
+                # Plain, streamed and unrefined requests by turns.
+                body = {
+                    **bodies[number % len(bodies)],
+                    **({}, {"stream": True}, {"refinement": {"mode": "off"}})[number % 3],
+                }
+                number += 1
+                try:
+                    self._keep(client.post(self._url, json=body))
+                except (httpx.HTTPError, ValueError, LookupError) as error:
+                    self.failures.append(f"{type(error).__name__}: {error}")
+
+    def _keep(self, response: httpx.Response) -> None:
+        if response.status_code != 200:
+            self.failures.append(f"{response.status_code} {response.text}")
+        elif "event-stream" not in response.headers["content-type"]:
+            self.answers.append(response.json())
+        else:
+            events = [line[6:] for line in response.text.splitlines() if line.startswith("data: ")]
+            assert events[-1] == "[DONE]"
+            chunks = [json.loads(event) for event in events[:-1]]
+            if any("error" in chunk for chunk in chunks):
+                self.failures.append(response.text)
+            else:
+                self.answers.append({**chunks[-1], "chunks": chunks})
+
+    @property
+    def models(self) -> Counter[str]:
+        """Answers by the version of the model that gave them."""
+        return Counter(answer["system_fingerprint"] for answer in self.answers)
+
+    def more(self, n: int) -> None:
+        """Wait for `n` more answers."""
+        wanted = len(self.answers) + n
+        eventually(lambda: len(self.answers) >= wanted or bool(self.failures), 180, f"{n} more answers")
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(timeout=120)
+
+
+def test_a_killed_replica_costs_no_client_an_error() -> None:
+    two = ("--set", "replicas.min_replicas=2", "--set", "replicas.max_replicas=2")
+    with running_endpoint("--model", "builtin:tiny_base", *two) as endpoint:
+        before = endpoint.replicas()
+        assert len(before) == 2
+        # Each answer is written to its limit, so that whenever the signal comes there are answers in the making.
+        with Load(endpoint, 6, ignore_eos=True, max_tokens=100) as load:
+            load.more(12)
+            victim, pid = next(iter(before.items()))
+            engine = processes_under(pid)
+            assert engine
+            os.kill(pid, signal.SIGKILL)
+            eventually(
+                lambda: len(endpoint.replicas()) == 2 and victim not in endpoint.replicas(), 240, "a new replica"
+            )
+            load.more(12)
+        assert load.failures == []
+        assert len(load.models) == 1
+        assert endpoint.metric("toolace_replica_retries_total") >= 1
+        eventually(lambda: not engine & set(parents()), 60, "the end of the engine whose replica died")
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("keys") / "keys"
+
+
+@pytest.fixture(scope="module")
+def key(keys: Path) -> str:
+    return add_key(keys, "load")
+
+
+@pytest.fixture(scope="module")
+def guarded(keys: Path, key: str) -> Iterator[Endpoint]:
+    """An endpoint with keys that scales between one and two replicas, and looks often whether it should."""
+    scaling = ("max_replicas=2", "target_ongoing_requests=4", "upscale_delay_s=1", "downscale_delay_s=2")
+    arguments = [part for setting in scaling for part in ("--set", f"replicas.{setting}")]
+    often = {f"RAY_SERVE_{who}_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "0.5" for who in ("REPLICA", "HANDLE")}
+    with running_endpoint("--model", "builtin:tiny_base", "--keys", str(keys), *arguments, env=often) as endpoint:
+        yield endpoint
+
+
+def test_keys_are_needed_and_revoked_without_a_restart(guarded: Endpoint, keys: Path, key: str) -> None:
+    other = add_key(keys, "other")
+    chat, models = f"{guarded.url}/v1/chat/completions", f"{guarded.url}/v1/models"
+    for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {key}"}):
+        for refused in (httpx.get(models, headers=headers), httpx.post(chat, headers=headers, json={})):
+            assert (refused.status_code, refused.json()["error"]["code"]) == (401, "invalid_api_key")
+            assert refused.headers["www-authenticate"] == "Bearer"
+    assert [httpx.get(guarded.url + path).status_code for path in ("/", "/health", "/metrics")] == [200] * 3
+
+    def status(of: str) -> int:
+        return httpx.get(models, headers={"authorization": f"Bearer {of}"}, timeout=30).status_code
+
+    assert status(key) == 200
+    eventually(lambda: status(other) == 200, 30, "a key that was added after the start")
+    revoke_key(keys, "other")
+    eventually(lambda: status(other) == 401, 30, "the end of a revoked key")
+    assert status(key) == 200
+
+
+def test_a_promotion_under_load_loses_and_mixes_nothing(
+    guarded: Endpoint, key: str, tmp_path: Path, tiny_base: Path
+) -> None:
+    def now() -> str:
+        """The version that answers a request that begins now."""
+        headers = {"authorization": f"Bearer {key}"}
+        answer = httpx.post(
+            f"{guarded.url}/v1/chat/completions", json=body_of(demo_samples(1)[0]), headers=headers, timeout=120
+        ).json()
+        assert answer["refinement"]["model"] == answer["system_fingerprint"]
+        version: str = answer["refinement"]["model"]
+        return version
+
+    with Load(guarded, 3, key, max_tokens=60) as load:
+        load.more(6)
+        old = now()
+        promoted = guarded.cli("promote", str(with_other_weights(tiny_base, tmp_path / "other")))
+        assert promoted.returncode == 0, promoted.stderr
+        new = promoted.stdout.split()[-1]
+        assert new != old and new.startswith("tiny_base/other@") and {now() for _ in range(8)} == {new}
+        load.more(6)
+        again = guarded.cli("promote", str(tmp_path / "other"))
+        assert again.returncode == 1 and f"serves {new} already" in again.stderr
+        back = guarded.cli("rollback")
+        assert back.returncode == 0 and back.stdout.split()[-1] == old, back.stderr
+        assert {now() for _ in range(8)} == {old}
+        load.more(6)
+        for name, error in (
+            (f"{without_weights(tiny_base, tmp_path / 'none')}", "weights"),
+            (f"{with_broken_weights(tiny_base, tmp_path / 'broken')}", "did not become healthy"),
+        ):
+            failed = guarded.cli("promote", name)
+            assert failed.returncode == 1 and error in failed.stderr and "Traceback" not in failed.stderr
+            assert {now() for _ in range(8)} == {old}
+        load.more(6)
+    assert load.failures == []
+    assert load.models.keys() == {old, new}
+    for answer in load.answers:
+        # A stream says it with each part, and no part of another model's answer is in it.
+        assert {part.get("system_fingerprint") for part in answer.get("chunks", ())} <= {
+            answer["system_fingerprint"],
+            None,
+        }
+        assert answer.get("refinement", {}).get("model", answer["system_fingerprint"]) == answer["system_fingerprint"]
+
+
+def test_replicas_come_and_go_with_the_load(guarded: Endpoint, key: str) -> None:
+    eventually(lambda: len(guarded.replicas()) == 1, 120, "one replica without load")
+    with Load(guarded, 12, key, ignore_eos=True, max_tokens=100) as load:
+        eventually(lambda: len(guarded.replicas()) == 2 or load.failures, 240, "two replicas under load")
+        load.more(24)
+    assert load.failures == []
+    eventually(lambda: len(guarded.replicas()) == 1, 240, "one replica again")
+
+
+def test_no_address_that_others_reach_without_keys() -> None:
+    command = [str(TOOLACE), "serve", "--model", "builtin:tiny_base", "--host", "0.0.0.0", "--port", str(free_port())]
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment())
+    assert refused.returncode == 1
+    assert "host 0.0.0.0 can be reached from other machines and no keys are configured" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def with_other_weights(model: Path, folder: Path) -> Path:
+    """A copy whose weights differ by a little, so that it is another model that answers much the same."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(model, folder)
+    weights = load_file(folder / "model.safetensors")
+    name = max(weights, key=lambda key: weights[key].numel())
+    weights[name] = weights[name] * 1.01
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def without_weights(model: Path, folder: Path) -> Path:
+    return Path(shutil.copytree(model, folder, ignore=shutil.ignore_patterns("*.safetensors")))
+
+
+def with_broken_weights(model: Path, folder: Path) -> Path:
+    """A copy whose weights are cut off, as an upload that was broken off leaves them."""
+    shutil.copytree(model, folder)
+    with (folder / "model.safetensors").open("r+b") as weights:
+        weights.truncate(weights.seek(0, os.SEEK_END) // 2)
+    return folder
+
+
+def parents() -> dict[int, int]:
+    """The parent of each process that lives."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+            except OSError:
+                continue  # it ended meanwhile
+            if state != "Z":
+                found[int(entry.name)] = int(parent)
+    return found
+
+
+def processes_under(pid: int) -> set[int]:
+    """The processes that a process started, and those that they started."""
+    known, found = parents(), set()
+    while more := {one for one, parent in known.items() if parent in {pid, *found}} - found:
+        found |= more
+    return found
