@@ -14,14 +14,15 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from toolace.errors import ConfigError
+from toolace.settings_file import parse_yaml, read_settings
 
 CallFormat = Literal["pythonic", "hermes", "llama3_json"]
 
 
 class Section(BaseModel):
-    """A group of settings: immutable, unknown keys refused."""
+    """A group of settings: immutable; unknown keys, infinities and NaN refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ModelConfig(Section):
@@ -314,19 +315,7 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
 
     Raises `ConfigError` naming the key, the value and what is allowed.
     """
-    data: dict[str, Any] = {}
-    if path is not None:
-        try:
-            loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ConfigError(
-                f"config file not found: {path}. Give the path of a YAML file, such as configs/demo.yaml"
-            ) from None
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"config file {path} cannot be read as YAML: {error}") from None
-        if loaded is not None and not isinstance(loaded, dict):
-            raise ConfigError(f"config file {path} holds a {type(loaded).__name__}, not a mapping of settings")
-        data = loaded or {}
+    data = read_settings(path) if path is not None else {}
     for override in overrides:
         apply_override(data, override)
     return validate_config(data, str(path) if path is not None else "the command line")
@@ -362,10 +351,7 @@ def apply_override(data: dict[str, Any], override: str) -> None:
     key, sep, text = override.partition("=")
     if not sep or not key.strip():
         raise ConfigError(f"--set {override!r}: write it as section.key=value, such as probe.k=4")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override!r}: the value is not YAML: {error}") from None
+    value = parse_yaml(text, f"the value of --set {override!r}")
     node = data
     *parents, last = key.strip().split(".")
     for parent in parents:

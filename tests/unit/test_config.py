@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 import yaml
 
-from toolace.config import Config, dump_config, load_config, validate_config
+from toolace.config import Config, Section, dump_config, load_config, validate_config
 from toolace.errors import ConfigError
+from toolace.serving.config import ServeConfig, load_serve_config
+from toolace.training.scratch_config import TinyBaseConfig, load_tiny_base_config
 
 CONFIGS = sorted((Path(__file__).parent.parent.parent / "configs").glob("*.yaml"))
 RUN_CONFIGS = [path for path in CONFIGS if path.name not in ("tiny_base.yaml", "serve.yaml")]
@@ -39,7 +43,8 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
         ("probe.k=0", r"probe\.k.*given: 0"),
         ("train.zero_stage=4", r"train\.zero_stage"),
         ("nonsense", "section.key=value"),
-        ("probe.k=[", "not YAML"),
+        ("probe.k=[", r"probe\.k=\[.*as YAML"),
+        ("probe={k: 4, k: 8}", "key 'k' is given twice"),
         ("seed.x=1", "seed"),
         ("name=../x", "name"),
         ("probe.draft_draws=9", "draft_draws"),
@@ -68,3 +73,68 @@ def test_bad_files_are_named(tmp_path: Path, text: str | None, message: str) -> 
 
 def test_every_setting_has_a_default() -> None:
     assert Config() == load_config()
+
+
+def float_settings(section: type[Section], prefix: str = "") -> Iterator[str]:
+    """Dotted names of all settings that hold one number with a fraction, in the section and below it."""
+    for name, field in section.model_fields.items():
+        kinds = (field.annotation, *get_args(field.annotation))
+        if float in kinds:
+            yield prefix + name
+        for kind in kinds:
+            if isinstance(kind, type) and issubclass(kind, Section):
+                yield from float_settings(kind, f"{prefix}{name}.")
+
+
+LOADERS: dict[type[Section], Callable[..., Any]] = {
+    Config: load_config,
+    ServeConfig: load_serve_config,
+    TinyBaseConfig: load_tiny_base_config,
+}
+
+
+@pytest.mark.parametrize("root", LOADERS, ids=lambda root: root.__name__)
+def test_no_setting_is_infinite_or_not_a_number(root: type[Section], tmp_path: Path) -> None:
+    names = list(float_settings(root))
+    assert len(names) > 5
+    file = tmp_path / "empty.yaml"
+    file.write_text("{}")
+    for name in names:
+        for value in (".inf", "-.inf", ".nan"):
+            with pytest.raises(ConfigError, match=rf"{name.split('.')[-1]}: .*{value.strip('-.')}"):
+                LOADERS[root](file, [f"{name}={value}"])
+
+
+def test_numbers_in_lists_are_finite() -> None:
+    with pytest.raises(ConfigError, match=r"evaluate\.margins"):
+        load_config(None, ["evaluate.margins=[1.0, .inf]"])
+
+
+@pytest.mark.parametrize("load", LOADERS.values(), ids=lambda load: load.__name__)
+def test_a_file_is_refused_for_what_yaml_would_let_pass(load: Callable[..., Any], tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text("a: {x: 1}\nseed: 1\nb: 2\nseed: 3\n")
+    with pytest.raises(ConfigError, match=r"bad\.yaml.*'seed' is given twice, in line 2 and in line 4"):
+        load(file)
+    file.write_text("train:\n  lr: 1.0\n  epochs: 2\n  lr: 2.0\n")
+    with pytest.raises(ConfigError, match=r"'lr' is given twice, in line 2 and in line 4"):
+        load(file)
+    for opening, closing in (("[", "]"), ("{a: ", "}")):
+        file.write_text("seed: " + opening * 1_000 + closing * 1_000)
+        with pytest.raises(ConfigError, match=r"bad\.yaml.*nested too deeply"):
+            load(file)
+    file.write_text("seed: 2024-13-45\n")
+    with pytest.raises(ConfigError, match=r"bad\.yaml"):
+        load(file)
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
+        load(tmp_path / "nowhere.yaml")
+
+
+def test_a_mapping_may_take_over_keys_and_replace_them(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(
+        "data:\n  train: &t {type: synthetic, rows: 5}\n  dev: &d {<<: *t, rows: 6}\n  test: {<<: *d, rows: 7}\n"
+    )
+    data = load_config(file).data
+    rows = [source.rows for source in (data.train, data.dev, data.test) if source and source.type == "synthetic"]
+    assert rows == [5, 6, 7]

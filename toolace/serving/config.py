@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from toolace.config import EngineConfig, ModelConfig, Section, apply_override, describe_errors
 from toolace.errors import ConfigError
+from toolace.settings_file import read_settings
 
 Mode = Literal["adaptive", "fixed", "off"]
 
@@ -134,15 +134,7 @@ class ServeConfig(Section):
 
 def load_serve_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> ServeConfig:
     """Read a YAML file and apply `a.b=c` overrides (values are YAML). Raises `ConfigError` naming key and value."""
-    data: dict[str, Any] = {}
-    if path is not None:
-        try:
-            loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"serving config {path} cannot be read: {error}") from None
-        if loaded is not None and not isinstance(loaded, dict):
-            raise ConfigError(f"serving config {path} holds a {type(loaded).__name__}, not a mapping of settings")
-        data = loaded or {}
+    data = read_settings(path, "serving config") if path is not None else {}
     for override in overrides:
         apply_override(data, override)
     return validate_serve_config(data, str(path) if path is not None else "the command line")

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count, takewhile
 
-import yaml
-
 from toolace.config import ModelConfig, validate_config
 from toolace.errors import ServingError, StorageError
+from toolace.settings_file import parse_yaml
 from toolace.storage import DONE, Store
 
 WEIGHTS = (".safetensors", ".bin", ".gguf")
@@ -69,10 +68,8 @@ def _from_run(run: str, stage: str | None) -> Chosen:
         stage = rounds[-1]
     if stage not in trained:
         raise ServingError(f"run {run} has no trained model {stage!r}. There is: {', '.join(trained) or 'none'}")
-    try:
-        config = validate_config(yaml.safe_load(store.read("config.yaml")), f"{run}/config.yaml")
-    except yaml.YAMLError as error:
-        raise ServingError(f"{run}/config.yaml is not YAML: {error}. Is it a run directory?") from None
+    origin = f"{run}/config.yaml"
+    config = validate_config(parse_yaml(store.read("config.yaml").decode("utf-8", "replace"), origin), origin)
     model = config.model.model_copy(update={"path": _absolute(store.at(f"{stage}/train/model"))})
     return Chosen(model, config.name, stage)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, ValidationError
 
+from toolace.config import Section, describe_errors
 from toolace.errors import ConfigError
+from toolace.settings_file import parse_yaml, read_settings
 
 
-class TinyBaseConfig(BaseModel):
+class TinyBaseConfig(Section):
     """How the embedded base model is made: architecture, corpus, optimiser, length of the run."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     output: str = "toolace/assets/tiny_base"
     """Directory of the exported checkpoint."""
@@ -62,17 +62,13 @@ def load_tiny_base_config(path: str | Path, overrides: list[str] | None = None) 
     Raises:
         ConfigError: unreadable file, unknown key or value out of bounds.
     """
-    import yaml
-
+    data = read_settings(path)
+    for item in overrides or []:
+        key, separator, value = item.partition("=")
+        if not separator:
+            raise ConfigError(f"override {item!r} has no '=': write key=value")
+        data[key] = parse_yaml(value, f"the value of {item!r}")
     try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-        for item in overrides or []:
-            key, separator, value = item.partition("=")
-            if not separator:
-                raise ConfigError(f"override {item!r} has no '=': write key=value")
-            data[key] = yaml.safe_load(value)
         return TinyBaseConfig.model_validate(data)
-    except ConfigError:
-        raise
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot use {path} as settings of the tiny base model: {error}") from error
+    except ValidationError as error:
+        raise ConfigError(f"bad settings of the tiny base model in {path}:\n{describe_errors(error)}") from None
