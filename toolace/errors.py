@@ -7,6 +7,7 @@
     ├── TemplateError      a chat template or tokenizer breaks a rendering rule
     ├── StorageError       a run directory cannot be read, written, locked or trusted
     ├── EngineError        an inference engine cannot start, died or answers with the wrong weights
+    ├── ClusterError       Ray cannot be started or joined
     ├── RolloutError       a rollout stage lost rows, made no progress or failed for too many of them
     ├── TrainingError      training cannot start, resume or export
     └── ServingError       the endpoint cannot start, be promoted or rolled back
@@ -42,6 +43,10 @@ class StorageError(ToolaceError, OSError):
 
 class EngineError(ToolaceError, RuntimeError):
     """An inference engine cannot start, died or answers with the wrong weights."""
+
+
+class ClusterError(ToolaceError, RuntimeError):
+    """Ray cannot be started or joined."""
 
 
 class RolloutError(ToolaceError, RuntimeError):

@@ -1,7 +1,8 @@
 """Rules over probe records: which samples suit the model's present ability, why, and how that changed since last round.
 
-The rule itself gives every record its label (`toolace.probing.label_of`); selection takes the samples whose label is
-`solved` (rule `solved`) or `inside` (rule `band`).
+Labels are made from the counts of a record under the present rule, so a rule or a band may be changed after probing
+wherever the draws that were made decide the label (always after `probe.mode` full). Selection takes the samples whose
+label is `solved` (rule `solved`) or `inside` (rule `band`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from toolace.config import SelectConfig
 from toolace.errors import RolloutError
-from toolace.probing import Label, ProbeRecord
+from toolace.probing import Label, ProbeRecord, decided
 
 SELECTED: frozenset[Label] = frozenset({"solved", "inside"})
 """Labels that are selected."""
@@ -45,22 +46,17 @@ def select(
 
     `previous` maps sample ids to their labels of the round before (see `labels`). `errors` is the number of rows that
     have no record because they failed. Raises `RolloutError` when nothing is selected, when a sample comes twice, or
-    when records were made under another rule.
+    when a probe stopped, under another rule, before this one's label was decided.
     """
     ids: dict[str, None] = {}
     counts: Counter[str] = Counter()
     moves: Counter[tuple[str, str]] = Counter()
-    allowed = {"solved", "unsolved"} if config.rule == "solved" else {"below", "inside", "above"}
     for record in records:
-        if record.label not in allowed:
-            raise RolloutError(
-                f"probe record {record.id} has the label {record.label!r}, which rule {config.rule!r} does not give: "
-                "it was probed under another select.rule. Probe again under this one, or set the old rule back"
-            )
-        counts[record.label] += 1
+        label = label_under(config, record)
+        counts[label] += 1
         if previous is not None:
-            moves[previous.get(record.id, ABSENT), record.label] += 1
-        if record.label in SELECTED:
+            moves[previous.get(record.id, ABSENT), label] += 1
+        if label in SELECTED:
             if record.id in ids:
                 raise RolloutError(f"sample {record.id} has two probe records. Delete the probe stage and run it again")
             ids[record.id] = None
@@ -79,9 +75,24 @@ def select(
     return Selection(ids=tuple(ids), probed=probed, counts=dict(sorted(counts.items())), transitions=transitions)
 
 
-def labels(records: Iterable[ProbeRecord]) -> dict[str, str]:
-    """The labels by sample id: what the next round's `select` takes as `previous`."""
-    return {record.id: record.label for record in records}
+def label_under(config: SelectConfig, record: ProbeRecord) -> Label:
+    """The label of a record under a rule. Raises `RolloutError` where the draws that were made do not decide it."""
+    label = decided(config, record.k, record.c, record.n)
+    if label is None:
+        rule = f"select.rule {config.rule}"
+        if config.rule == "band":
+            rule += f" with select.low {config.low:g} and select.high {config.high:g}"
+        raise RolloutError(
+            f"sample {record.id} was probed under another rule: the probe stopped after {record.n} of {record.k} draws "
+            f"({record.c} right, {record.label}), which leaves its label under {rule} open. Set select.* back to what "
+            "they were, or probe again under these settings (with probe.mode full, records serve every rule)"
+        )
+    return label
+
+
+def labels(records: Iterable[ProbeRecord], config: SelectConfig) -> dict[str, str]:
+    """The labels by sample id under a rule: what the next round's `select` takes as `previous`."""
+    return {record.id: label_under(config, record) for record in records}
 
 
 def stalled(current: int, previous: int | None) -> bool:

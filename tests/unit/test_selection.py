@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from toolace.config import SelectConfig
@@ -13,10 +15,19 @@ SOLVED = SelectConfig(rule="solved")
 BAND = SelectConfig(rule="band", low=0.25, high=0.75)
 
 
-def record(sample_id: str, label: Label) -> ProbeRecord:
-    right = label in ("solved", "inside", "above")
-    answers = (ProbedAnswer(text="a", correct=right, count=1, draw=0),)
-    return ProbeRecord(id=sample_id, k=1, n=1, c=int(right), stop="all_draws", label=label, answers=answers)
+RIGHT = {"unsolved": 0, "below": 1, "solved": 1, "inside": 2, "above": 3}
+"""Right answers of four that give a label, under the rules above."""
+
+
+def record(sample_id: str, label: Label, *, n: int = 4, c: int | None = None) -> ProbeRecord:
+    right = RIGHT[label] if c is None else c
+    answers = [
+        ProbedAnswer(text=text, correct=text == "a", count=count, draw=0)
+        for text, count in (("a", right), ("b", n - right))
+        if count
+    ]
+    stop: Literal["all_draws", "decided"] = "all_draws" if n == 4 else "decided"
+    return ProbeRecord(id=sample_id, k=4, n=n, c=right, stop=stop, label=label, answers=tuple(answers))
 
 
 def test_solved_samples_are_selected_in_order_and_all_rows_counted() -> None:
@@ -35,7 +46,9 @@ def test_the_band_selects_what_is_inside() -> None:
 
 
 def test_transitions_count_every_sample_of_both_rounds() -> None:
-    before = labels([record("a", "unsolved"), record("b", "unsolved"), record("c", "solved"), record("d", "solved")])
+    before = labels(
+        [record("a", "unsolved"), record("b", "unsolved"), record("c", "solved"), record("d", "solved")], SOLVED
+    )
     now = [record("a", "solved"), record("b", "unsolved"), record("c", "solved"), record("e", "solved")]
     assert select(now, SOLVED, before).transitions == {
         "absent": {"solved": 1},
@@ -65,9 +78,30 @@ def test_a_sample_that_comes_twice_is_refused() -> None:
         select([record("a", "solved"), record("a", "solved")], SOLVED)
 
 
-def test_records_of_another_rule_are_refused() -> None:
-    with pytest.raises(RolloutError, match=r"another select\.rule"):
-        select([record("a", "solved")], BAND)
+def test_full_records_are_labelled_under_the_rule_of_today() -> None:
+    records = [record("a", "below"), record("b", "inside"), record("c", "above")]
+    assert select(records, SOLVED).ids == ("a", "b", "c")
+    assert select(records, SelectConfig(rule="band", low=0.5, high=0.8)).ids == ("c",)
+    narrow = SelectConfig(rule="band", low=0.0, high=0.5)
+    assert select(records, narrow).counts == {"above": 2, "inside": 1}
+    assert select(records, narrow, labels(records, narrow)).transitions == {
+        "above": {"above": 2},
+        "inside": {"inside": 1},
+    }
+
+
+def test_records_that_stopped_under_another_rule_are_refused_where_they_are_undecided() -> None:
+    stopped = record("a", "solved", n=1, c=1)
+    with pytest.raises(
+        RolloutError, match=r"1 of 4 draws \(1 right, solved\).*low 0\.25 and select\.high 0\.75.*mode full"
+    ):
+        select([stopped], BAND)
+    with pytest.raises(RolloutError, match="probe again"):
+        labels([stopped], BAND)
+    three = record("b", "inside", n=3, c=2)  # 2 or 3 of 4 in the end
+    assert select([three], SelectConfig(rule="band", low=0.25, high=1.0)).ids == ("b",)
+    with pytest.raises(RolloutError, match="3 of 4 draws"):
+        select([three], SelectConfig(rule="band", low=0.5, high=1.0))
 
 
 def test_rounds_stop_when_the_selection_no_longer_grows() -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from toolace.config import ClusterConfig
+from toolace.errors import ClusterError
 
 MIN_LOGICAL_CPUS = 4
 """A local cluster declares at least this many CPUs: stages that wait for each other must never block each other."""
+END_S = 5.0
+"""Seconds that processes of a failed start have to end by themselves."""
 
 
 @contextmanager
@@ -17,7 +22,7 @@ def cluster(config: ClusterConfig) -> Iterator[None]:
     """Be connected to Ray inside the block; leave a cluster that was there before as it was.
 
     Inside a submitted job (`RAY_ADDRESS` or a job's own environment) the job's cluster is joined. Otherwise, without
-    `address`, a local cluster is started and ended here.
+    `address`, a local cluster is started and ended here. Raises `ClusterError` when that fails.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     local = config.address is None and "RAY_ADDRESS" not in os.environ
@@ -35,19 +40,83 @@ def cluster(config: ClusterConfig) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
     if local:
-        cpus = config.num_cpus or max(MIN_LOGICAL_CPUS, os.cpu_count() or 1)
-        ray.init(
+        _start(
             address="local",
-            num_cpus=cpus,
+            num_cpus=config.num_cpus or max(MIN_LOGICAL_CPUS, os.cpu_count() or 1),
             include_dashboard=False,
             object_store_memory=config.object_store_mb * 2**20,
-            log_to_driver=False,
-            logging_level=logging.WARNING,
+            **options,
         )
     else:
-        ray.init(address=config.address or "auto", log_to_driver=False, logging_level=logging.WARNING)
+        _join(config.address or "auto", **options)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _start(**options: Any) -> None:
+    """Start Ray here. What a start that failed has left running is ended."""
+    import ray
+
+    before = {process.pid for process in _ray_children()}
+    try:
+        ray.init(**options)
+    except BaseException as error:
+        ray.shutdown()  # does nothing for processes of a start that did not come to its end
+        _end([process for process in _ray_children() if process.pid not in before])
+        if not isinstance(error, Exception):
+            raise
+        store = options["object_store_memory"] // 2**20
+        raise ClusterError(
+            f"Ray cannot start on this machine: {type(error).__name__}: {_first_line(error)}\n"
+            "Look at the free memory (`toolace doctor`; Ray and its workers take about 1 GiB before any model), at the "
+            f"room in /dev/shm and in /tmp (the object store takes cluster.object_store_mb, {store} MiB), at firewalls "
+            "between ports of 127.0.0.1, and at other load: a machine that is busy starts Ray too slowly. Then run the "
+            "same command again, or join a running cluster by cluster.address. Ray's own logs are in "
+            "/tmp/ray/session_latest/logs"
+        ) from error
+
+
+def _join(address: str, **options: Any) -> None:
+    import ray
+
+    try:
+        ray.init(address=address, **options)
+    except Exception as error:  # Ray raises several unrelated types here
+        ray.shutdown()
+        where = address if address != "auto" else os.environ.get("RAY_ADDRESS", "auto")
+        raise ClusterError(
+            f"cannot join the Ray cluster at {where}: {type(error).__name__}: {_first_line(error)}\n"
+            "Check that it runs (`ray status`), that this machine reaches it and has the same versions of Ray and "
+            "Python, and its token (RAY_AUTH_TOKEN); leave cluster.address and RAY_ADDRESS unset to start Ray here"
+        ) from error
+
+
+def _ray_children() -> list[Any]:
+    """Processes below this one that belong to Ray."""
+    import psutil
+
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if any("/ray/" in part or part.startswith("ray::") for part in process.cmdline()):
+                found.append(process)
+    return found
+
+
+def _end(processes: list[Any]) -> None:
+    import psutil
+
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    for process in psutil.wait_procs(processes, timeout=END_S)[1]:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or "no reason given").splitlines()[0]

@@ -144,7 +144,7 @@ def select_stage(run: Run, number: int, probed: Stage, previous: Stage | None) -
     counts = stage.done()
     if counts is None:
         with run.timed(f"round {number}: select", stage):
-            before = labels(probe_records(previous)) if previous else None
+            before = labels(probe_records(previous), run.config.select) if previous else None
             errors = sum(1 for record in read_records(probed.store.uri) if record.get("error"))
             selection = select(probe_records(probed), run.config.select, before, errors=errors)
             stage.store.write_json("selected.json", list(selection.ids))

@@ -63,13 +63,13 @@ def train_corpus(config: Config, corpus: str, out: str) -> dict[str, Any]:
 
 
 def select_records(config: Config, probe: str, previous: str | None = None) -> Selection:
-    """Select from the records of a probe directory."""
+    """Select from the records of a probe directory, under the rule of `config` (see `toolace.selection`)."""
     found = list(read_records(probe))
     kept = [ProbeRecord.model_validate(record) for record in found if not record.get("error")]
     before = None
     if previous is not None:
         earlier = (record for record in read_records(previous) if not record.get("error"))
-        before = labels(ProbeRecord.model_validate(record) for record in earlier)
+        before = labels((ProbeRecord.model_validate(record) for record in earlier), config.select)
     return select(kept, config.select, before, errors=len(found) - len(kept))
 
 

@@ -1,0 +1,48 @@
+"""Ray that cannot start or be joined: one error with the way out, and nothing left running."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from toolace.config import ClusterConfig
+from toolace.errors import ClusterError
+from toolace.rounds.cluster import _end, _ray_children, cluster
+
+
+def test_ray_that_cannot_start_is_one_error_that_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "file" / "below"))  # no directory can be made there
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    advice = r"(?s)cannot start.*memory.*/dev/shm.*200 MiB.*other load"
+    with pytest.raises(ClusterError, match=advice), cluster(ClusterConfig()):
+        raise AssertionError("there is no cluster")
+    import ray
+
+    assert not ray.is_initialized() and not _ray_children()
+
+
+def test_a_cluster_that_is_not_there_is_named() -> None:
+    advice = r"(?s)join the Ray cluster at nonsense.*ray status"
+    with pytest.raises(ClusterError, match=advice), cluster(ClusterConfig(address="nonsense")):
+        raise AssertionError("there is no cluster")
+
+
+def test_only_processes_of_ray_are_ended() -> None:
+    sleep = "import time; time.sleep(60)"
+    other = subprocess.Popen([sys.executable, "-c", sleep])
+    ours = subprocess.Popen([sys.executable, "-c", sleep, "/lib/ray/raylet"])
+    try:
+        found = _ray_children()
+        assert [process.pid for process in found] == [ours.pid]
+        _end(found)
+        assert ours.poll() is not None and other.poll() is None
+    finally:
+        for process in (other, ours):
+            process.kill()
+            process.wait()
