@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from toolace.calls.formats import render_calls
+from toolace.calls.literals import MAX_DEPTH, check_depth
 from toolace.calls.names import name_map, normalise_tools, rename_calls
 from toolace.calls.schema import Call, Chat, Message, Sample, Tool
 from toolace.data.records import Dialogue, RowError, Targets
@@ -21,6 +22,7 @@ def samples_of(dialogue: Dialogue, *, name: str, row: int, targets: Targets = "a
     have different ids. Raises `RowError` where any turn is unusable: later turns build on it, so the row goes whole.
     """
     tools = _distinct(dialogue.tools)
+    check_tools(tools)
     mapping = name_map(tool.name for tool in tools)
     tools, _ = normalise_tools(tools)
     by_name = {tool.name: tool for tool in tools}
@@ -120,6 +122,13 @@ def check_order(turns: Sequence[Message]) -> None:
         if turn.role == "assistant" and not turn.calls and not turn.content.strip():
             raise RowError(f"empty_answer: turn {index} of the assistant holds neither text nor calls")
         before = turn
+
+
+def check_tools(tools: Sequence[Tool]) -> None:
+    """Refuse schemas that are nested so deeply that the written sample could not be read again. Raises `RowError`."""
+    for tool in tools:
+        if not check_depth(tool.parameters):
+            raise RowError(f"bad_value: the parameters of {tool.name!r} are nested deeper than {MAX_DEPTH} levels")
 
 
 def check_required(call: Call, tool: Tool) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from toolace.calls.schema import Sample
-from toolace.data.dialogue import content_hash, samples_of
+from toolace.data.dialogue import check_tools, content_hash, samples_of
 from toolace.data.files import DataFile, find_files, read_rows
 from toolace.data.records import BadRow, GoodRow, Loaded, RowError, RowResult, SkippedRow, Targets, parse_json, shorten
 from toolace.data.sources import SOURCES, detect
@@ -137,7 +137,7 @@ def _convert_file(file: DataFile, format: str, limit: int | None, targets: Targe
         found = None
         for number, value in rows:
             head.append((number, value))
-            found = _detect(value)
+            found = detect_row(value)
             if found or len(head) == DETECT_ROWS:
                 break
         if found is None:
@@ -152,10 +152,14 @@ def _convert_file(file: DataFile, format: str, limit: int | None, targets: Targe
             yield convert_row(file, format, number, value, targets)
 
 
-def _detect(value: Any) -> str | None:
+def detect_row(value: Any) -> str | None:
+    """The format of a row, None where it is in none. Never raises, whatever it holds."""
     if isinstance(value, Mapping) and isinstance(value.get("chat"), str) and isinstance(value.get("reference"), str):
         return "samples"
-    return detect(value)
+    try:
+        return detect(value)
+    except (RecursionError, ValueError):  # values that Python itself cannot show: this row tells nothing
+        return None
 
 
 def _unknown_format(file: DataFile, values: list[Any]) -> str:
@@ -184,13 +188,31 @@ def convert_row(file: DataFile, format: str, number: int, value: Any, targets: T
             dialogue = SOURCES[format].convert(value)
             assistant = any(turn.role == "assistant" for turn in dialogue.turns)
             samples = samples_of(dialogue, name=file.name, row=number, targets=targets)
-    except RowError as error:
-        return BadRow(number, error.reason, error.detail, file.path)
-    except RecursionError:
-        return BadRow(number, "bad_row", "nested too deeply to read", file.path)
+    except (RecursionError, ValueError, TypeError, OverflowError) as error:
+        reason, detail = _why(error)
+        # A detail goes to files and terminals, which hold no half of a surrogate pair.
+        return BadRow(number, reason, detail.encode(errors="backslashreplace").decode(), file.path)
     if not samples:
         return SkippedRow(number, "no_call_turn" if assistant else "no_assistant_turn", file.path)
     return GoodRow(number, samples, file.path, format)
+
+
+def _why(error: Exception) -> tuple[str, str]:
+    """Reason and detail of what went wrong with a row."""
+    if isinstance(error, RowError):
+        return error.reason, error.detail
+    if isinstance(error, RecursionError):
+        return "bad_row", "nested too deeply to read"
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        where = f"{'.'.join(map(str, first['loc']))} of a {error.title.lower()}"
+        if first["type"] == "string_unicode":
+            return "bad_text", f"half of a surrogate pair in the {where}"
+        return "bad_row", f"the {where}: {first['msg']}"
+    if isinstance(error, UnicodeEncodeError):
+        return "bad_text", f"half of a surrogate pair, {error.object[error.start : error.end]!r}"
+    # Parquet has dates and decimals, Python text has integers of any length.
+    return "bad_value", f"a value that JSON cannot hold: {error}"
 
 
 def _own_sample(row: Mapping[str, Any], targets: Targets) -> tuple[Sample, ...]:
@@ -200,10 +222,11 @@ def _own_sample(row: Mapping[str, Any], targets: Targets) -> tuple[Sample, ...]:
         chat, reference = parse_json(str(row.get("chat", ""))), parse_json(str(row.get("reference", "")))
         sample = Sample.model_validate({**fields, "chat": chat, "reference": reference})
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise RowError(f"bad_row: not a sample: {where}: {first['msg']}") from None
+        reason, detail = _why(error)
+        raise RowError(f"{reason}: not a sample: {detail}") from None
     except ValueError as error:
         raise RowError(f"bad_json: chat or reference: {error}") from None
+    check_tools(sample.chat.tools)
     content_hash(sample.chat, sample.reference)
+    "".join(fields.values()).encode()
     return (sample,) if targets == "all" or sample.reference.calls else ()

@@ -23,7 +23,7 @@ REASONS: dict[str, str] = {
     "bad_row": "the row lacks a field of its format, or a field has the wrong type",
     "bad_text": "text holds half of a surrogate pair, which UTF-8 cannot hold",
     "bad_tools": "the tool list cannot be read",
-    "bad_value": "a value that JSON cannot hold (an infinite number), or an argument nested deeper than 64 levels",
+    "bad_value": "a value that JSON cannot hold (infinity, a date), or arguments or a schema deeper than 64 levels",
     "duplicate_id": "a sample of this package's parquet has the id of an earlier one",
     "empty_answer": "an assistant turn has neither text nor calls",
     "missing_required": "a call leaves out a required argument",
@@ -147,5 +147,8 @@ def parse_json(text: str | bytes) -> Any:
 
 def shorten(value: Any, limit: int = 120) -> str:
     """A value for an error message, cut to `limit` characters."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__} too big to show"
     return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"
