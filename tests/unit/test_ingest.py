@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,11 @@ import pytest
 
 from toolace.config import Config, load_config
 from toolace.data.shards import read_samples
-from toolace.errors import DataError
-from toolace.rounds.ingest import SPLITS, ingest
+from toolace.errors import DataError, StorageError
+from toolace.rounds.context import Run
+from toolace.rounds.events import EventLog
+from toolace.rounds.ingest import SPLITS, data_stage, ingest
+from toolace.rounds.progress import Progress
 from toolace.storage import Stage, Store
 
 
@@ -71,3 +75,33 @@ def test_an_empty_split_is_refused(tmp_path: Path) -> None:
         (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row(n)) + "\n" for n in range(10)))
         source = f"data.train={{type: files, path: {tmp_path / 'rows.jsonl'}}}"
         run(tmp_path, source, "data.dev_share=0", "data.test_share=0")
+
+
+def test_a_changed_source_of_a_run_is_refused_and_a_missing_one_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    lines = [json.dumps(row(number)) + "\n" for number in range(60)]
+    file.write_text("".join(lines))
+    config = load_config(None, [f"data.train.path={file}"])
+    said = io.StringIO()
+
+    def read() -> dict[str, Any]:
+        store = Store(str(tmp_path / "run"))
+        return ingest(config, data_stage(Run(config, store, EventLog(store), Progress(said))))
+
+    counts = read()
+    file.touch()
+    assert read() == counts and not said.getvalue()
+    file.write_text("".join(lines[::-1]))  # as many bytes, as many rows
+    with pytest.raises(StorageError, match=r"(?s)input\.train\.rows\.jsonl: .*sha256.*Use another run name"):
+        read()
+    file.unlink()
+    assert read() == counts and "going on with what was read" in said.getvalue() and str(file) in said.getvalue()
+    (tmp_path / "run" / "data" / "done.json").unlink()
+    with pytest.raises(DataError, match=r"no data file at .*rows\.jsonl"):
+        read()
+
+
+def test_a_run_on_synthetic_rows_depends_on_settings_alone(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    stage = data_stage(Run(load_config(), store, EventLog(store), Progress(io.StringIO())))
+    assert set(stage.made_from) == {"data", "seed", "shard_rows"}

@@ -19,7 +19,7 @@ from toolace.engines.models import fingerprint, resolve_model
 from toolace.rounds.cluster import cluster
 from toolace.rounds.context import ModelRef, Run
 from toolace.rounds.events import EventLog
-from toolace.rounds.ingest import ingest
+from toolace.rounds.ingest import data_stage, ingest
 from toolace.rounds.lock import RunLock
 from toolace.rounds.progress import Progress
 from toolace.rounds.record import record_start
@@ -74,10 +74,7 @@ def _promote(run: Run, stage: str) -> None:
 
 def _rounds(run: Run) -> dict[str, Any]:
     config, rounds = run.config, run.config.rounds
-    data = run.stage(
-        "data",
-        {"data": config.data.model_dump(), "seed": config.seed, "shard_rows": config.rollout.shard_rows},
-    )
+    data = data_stage(run)
     if data.done() is None:
         with run.timed("data", data):
             counts = ingest(config, data)

@@ -10,12 +10,34 @@ from typing import Any, Literal
 
 from toolace.calls.schema import Sample
 from toolace.config import Config, FileSource, Source, SyntheticSource
+from toolace.data.contents import describe_contents
 from toolace.data.shards import write_shards
 from toolace.errors import DataError
-from toolace.storage import Stage
+from toolace.rounds.context import Run
+from toolace.storage import DONE, Stage
 
 Split = Literal["train", "dev", "test"]
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+
+
+def data_stage(run: Run) -> Stage:
+    """Where the samples of a run are. Made from the settings and from what is in the files, so that a source that has
+    changed since is refused.
+
+    Where a source cannot be found any more, samples that were read from it once are used as they are, and it is said.
+    """
+    data = run.config.data
+    made_from = {"data": data.model_dump(), "seed": run.config.seed, "shard_rows": run.config.rollout.shard_rows}
+    sources = {name: source for name in SPLITS if isinstance(source := getattr(data, name), FileSource)}
+    if sources:
+        try:
+            made_from["input"] = {name: describe_contents(source.path) for name, source in sources.items()}
+        except DataError as error:
+            if not run.store.exists(f"data/{DONE}"):
+                raise
+            made_from["input"] = run.store.read_json(f"data/{DONE}")["made_from"].get("input")
+            run.progress.say(f"not checked whether the data is still the same, going on with what was read: {error}")
+    return run.stage("data", made_from)
 
 
 def ingest(config: Config, stage: Stage) -> dict[str, Any]:

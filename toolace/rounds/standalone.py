@@ -1,6 +1,7 @@
 """Single stages on files of one's own, outside a run of rounds: what `toolace probe`, `select`, ... do.
 
-They are the same stages in a directory of their own, so they publish, resume and refuse in the same way.
+They are the same stages in a directory of their own, so they publish, resume and refuse in the same way; what is in
+the input files counts among their settings.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from typing import Any, Literal
 
 from toolace.config import Config
 from toolace.data import load_samples
+from toolace.data.contents import describe_contents
 from toolace.data.shards import INDEX, read_samples, write_shards
 from toolace.engines.models import fingerprint, resolve_model
 from toolace.errors import DataError
@@ -53,10 +55,13 @@ def train_corpus(config: Config, corpus: str, out: str) -> dict[str, Any]:
     run = _run(config, out)
     with RunLock(run.store):
         source = Store(corpus)
-        files = {name: len(source.read(name)) for name in source.list() if name.endswith(".parquet")}
-        if not files:
+        if not any(name.endswith(".parquet") for name in source.list()):
             raise DataError(f"no corpus in {source.uri}: it holds no parquet file. The corpus stage of a run makes one")
-        stage = _Corpus(source, "corpus", {"corpus": source.uri, "files": files})
+        files = {name: what for name, what in describe_contents(source.uri).items() if name.endswith(".parquet")}
+        stage = _Corpus(source, "corpus", {"corpus": source.uri, "input": files})
+        given = run.stage("corpus", stage.made_from)  # remembered here, so that a change is shown file by file
+        if given.done() is None:
+            given.publish({})
         with cluster(config.cluster):
             model = train_stage(run, "model", _model(config), stage, config.train)
         return {**run.counts["model/train"], "model": model.path}
@@ -92,7 +97,8 @@ def _model(config: Config) -> ModelRef:
 
 def _ingest(run: Run, samples: str, split: Literal["train", "test"]) -> Stage:
     """The samples as one split of a data stage."""
-    stage = run.stage("data", {"source": samples, "split": split, "shard_rows": run.config.rollout.shard_rows})
+    made_from = {"source": samples, "split": split, "shard_rows": run.config.rollout.shard_rows}
+    stage = run.stage("data", {**made_from, "input": describe_contents(samples)})
     if stage.done() is None:
         source = Store(samples) if "://" in samples or not samples.endswith((".json", ".jsonl", ".parquet")) else None
         if source is not None and source.exists(INDEX):

@@ -1,0 +1,58 @@
+"""Single stages outside a run: results of other input are never taken for those of the input given.
+
+The cluster's address is nonsense, so that each command ends after it has looked at its input.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from toolace.config import Config, load_config
+from toolace.data.shards import write_shards
+from toolace.data.synthetic import generate
+from toolace.errors import ClusterError, DataError, StorageError
+from toolace.refinement.corpus import direct_row
+from toolace.rounds.stages import write_corpus
+from toolace.rounds.standalone import evaluate_samples, probe_samples, train_corpus
+from toolace.storage import Store
+
+
+@pytest.fixture
+def config() -> Config:
+    return load_config(None, ["cluster.address=nonsense"])
+
+
+@pytest.mark.parametrize("command", [probe_samples, evaluate_samples], ids=["probe", "evaluate"])
+@pytest.mark.parametrize("kind", ["file", "shards"])
+def test_other_samples_in_the_same_place_are_refused(command, kind, config: Config, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    out = str(tmp_path / "out")
+    place = tmp_path / "samples"
+
+    def write(seed: int) -> None:
+        write_shards(generate(6, seed, profile="house"), Store(str(place)), 100)
+
+    given = str(place) if kind == "shards" else str(place / "part-00000.parquet")
+    write(1)
+    for _ in range(2):  # the same input goes on to the next stage
+        with pytest.raises(ClusterError):
+            command(config, given, out)
+    write(2)
+    with pytest.raises(StorageError, match=r"(?s)stage data.*input\.part-00000\.parquet: '.* bytes, sha256"):
+        command(config, given, out)
+
+
+def test_another_corpus_of_the_same_size_is_refused(config: Config, tmp_path: Path) -> None:
+    corpus = Store(str(tmp_path / "corpus"))
+    samples = list(generate(4, 1, profile="house"))
+    with pytest.raises(DataError, match="no parquet file"):
+        train_corpus(config, corpus.uri, str(tmp_path / "out"))
+    write_corpus((direct_row(sample) for sample in samples), corpus)
+    for _ in range(2):
+        with pytest.raises(ClusterError):
+            train_corpus(config, corpus.uri, str(tmp_path / "out"))
+    data = corpus.read("part-00000.parquet")
+    corpus.write("part-00000.parquet", data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
+    with pytest.raises(StorageError, match=r"(?s)stage corpus.*input\.part-00000\.parquet: '.* bytes, sha256"):
+        train_corpus(config, corpus.uri, str(tmp_path / "out"))
