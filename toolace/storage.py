@@ -10,19 +10,24 @@ import errno
 import hashlib
 import json
 import os
+import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolace.calls.schema import canonical_json
 from toolace.errors import StorageError
+from toolace.tables import from_parquet, to_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.fs as pafs
 
 DONE = "done.json"
+_NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK)
+"""What a filesystem without hard links answers."""
 
 
 class Store:
@@ -102,17 +107,8 @@ class Store:
         fs, full = self._path(path)
         try:
             if self.local is not None:
-                target = Path(full)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
-                try:
-                    with temporary.open("wb") as stream:
-                        stream.write(data)
-                        stream.flush()
-                        os.fsync(stream.fileno())
-                    temporary.replace(target)
-                finally:
-                    temporary.unlink(missing_ok=True)
+                with _temporary(Path(full), data) as temporary:
+                    temporary.replace(full)
             else:
                 with fs.open_output_stream(full) as stream:
                     stream.write(data)
@@ -151,15 +147,12 @@ class Store:
             raise self._failed("delete", path, error) from None
 
     def create_new(self, path: str, data: bytes) -> bool:
-        """Create a file only if it is not there; False if it is. Atomic on local and mounted filesystems."""
+        """Create a file only if it is not there; False if it is. On local and mounted filesystems it appears whole."""
         fs, full = self._path(path)
         try:
             if self.local is not None:
-                Path(full).parent.mkdir(parents=True, exist_ok=True)
-                with open(full, "xb") as stream:
-                    stream.write(data)
-                    stream.flush()
-                    os.fsync(stream.fileno())
+                with _temporary(Path(full), data) as temporary:
+                    _link(temporary, full, data)
                 return True
             if self.exists(path):
                 return False
@@ -171,44 +164,82 @@ class Store:
         except OSError as error:
             raise self._failed("create", path, error) from None
 
+    def age(self, path: str) -> float:
+        """Seconds since a file was last written; 0 where the place does not tell."""
+        fs, full = self._path(path)
+        try:
+            written = fs.get_file_info(full).mtime_ns
+        except OSError as error:
+            raise self._failed("look at", path, error) from None
+        return time.time() - written / 1e9 if written else 0.0
+
+    def remake(self, path: str) -> str:
+        """How a damaged file comes to be made anew: what to delete, with its place."""
+        place = self.at(path)
+        for _ in range(3):
+            place = place.rpartition("/")[0]
+            if Store(place).exists(DONE):
+                return f"Delete {place}/{DONE}, which marks the stage as done, and run the same command again"
+        return f"Delete {self.at(path)} and run the same command again"
+
     def read_json(self, path: str) -> Any:
         """A JSON file."""
         data = self.read(path)
         try:
             return json.loads(data)
-        except ValueError as error:
-            raise StorageError(
-                f"{self.at(path)} is damaged ({error}). Delete it, and the stage that wrote it runs again"
-            ) from None
+        except (ValueError, RecursionError) as error:
+            raise StorageError(f"{self.at(path)} is damaged ({error}). {self.remake(path)}") from None
 
     def write_json(self, path: str, value: Any) -> None:
         """A JSON file, indented, published whole."""
         self.write(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
     def read_table(self, path: str) -> pa.Table:
-        """A parquet file."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
+        """A parquet file. Raises `StorageError` where any byte is not the one that `write_table` wrote."""
+        data = self.read(path)
         try:
-            return pq.read_table(pa.BufferReader(self.read(path)))
-        except pa.ArrowException as error:
-            raise StorageError(
-                f"{self.at(path)} is not a readable parquet file ({error}). Delete it; the same command makes it again"
-            ) from None
+            return from_parquet(data)
+        except ValueError as error:
+            raise StorageError(f"{self.at(path)} is damaged: {error}. {self.remake(path)}") from None
 
     def write_table(self, path: str, table: pa.Table) -> None:
-        """A parquet file (zstd), published whole."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
-        self.write(path, sink.getvalue().to_pybytes())
+        """A parquet file (see `toolace.tables`), published whole."""
+        self.write(path, to_parquet(table))
 
     def _failed(self, doing: str, path: str, error: OSError) -> StorageError:
         hint = "free some space, then run the same command again" if error.errno == errno.ENOSPC else "check the place"
         return StorageError(f"cannot {doing} {self.at(path)}: {error}. To go on, {hint}")
+
+
+@contextmanager
+def _temporary(target: Path, data: bytes) -> Iterator[Path]:
+    """A whole and flushed file beside the target, gone afterwards."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _link(source: Path, target: str, data: bytes) -> None:
+    """Give a whole file its final name unless that is taken. Raises `FileExistsError`."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with open(target, "xb") as stream:  # such a filesystem has no whole-or-nothing that also refuses
+            try:
+                stream.write(data)
+                stream.flush()
+            except OSError:
+                os.unlink(target)
+                raise
 
 
 def digest(value: Any) -> str:
@@ -234,7 +265,12 @@ class Stage:
         for marker in (DONE, "begun.json"):
             if self.store.exists(marker):
                 found = self.store.read_json(marker)
-                if found.get("key") != self.key:
+                if not isinstance(found, dict) or "key" not in found or (marker == DONE and "counts" not in found):
+                    raise StorageError(
+                        f"{self.store.at(marker)} is damaged (it holds {str(found)[:80]}). Delete it and run the same "
+                        "command again"
+                    )
+                if found["key"] != self.key:
                     changes = "\n".join(f"  {line}" for line in difference(found.get("made_from", {}), self.made_from))
                     raise StorageError(
                         f"stage {self.name} in {self.store.uri} was made from other settings or inputs:\n{changes}\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from rollout_fakes import make_samples, put_samples
 
 from toolace.calls.schema import Call, Chat, Message, Sample, Tool
 from toolace.data.shards import read_index, read_samples, read_shard, write_shards
-from toolace.errors import DataError, StorageError
+from toolace.errors import DataError, StorageError, ToolaceError
 from toolace.rollouts.actor import by_tools
 from toolace.rollouts.outputs import Counts, load, make_table, publish, read_records, reason_of
 from toolace.storage import Store
@@ -68,6 +69,33 @@ def test_missing_and_exchanged_shards_are_noticed(tmp_path: Path):
         read_shard(store, first)
 
 
+@pytest.mark.parametrize("file", ["part-00000.parquet", "index.json"])
+def test_a_changed_byte_anywhere_gives_the_same_samples_or_an_error(tmp_path: Path, file: str):
+    store = Store(put_samples(tmp_path, 20, shard_rows=20))
+    before = list(read_samples(store))
+    whole = (tmp_path / file).read_bytes()
+    draw = random.Random(0)
+    noticed = 0
+    for _ in range(600):
+        damaged = bytearray(whole)
+        damaged[draw.randrange(len(whole))] ^= draw.randrange(1, 256)
+        (tmp_path / file).write_bytes(damaged)
+        try:
+            assert list(read_samples(store)) == before
+        except ToolaceError as error:
+            assert file in str(error)
+            noticed += 1
+    assert noticed > 300
+
+
+def test_damage_in_a_finished_rollout_names_the_marker_to_delete(tmp_path: Path):
+    out = records(tmp_path)
+    (out / "done.json").write_text("{}")
+    (out / "part-00000.parquet").write_bytes(b"PAR1")
+    with pytest.raises(StorageError, match=rf"part-00000\.parquet is damaged.*Delete {out}/done\.json"):
+        list(read_records(str(out)))
+
+
 def records(tmp_path: Path) -> Path:
     """One finished shard of three rows, one of them failed."""
     samples, out = Store(str(tmp_path / "s")), Store(str(tmp_path / "o"))
@@ -102,7 +130,7 @@ def test_a_changed_byte_anywhere_never_gives_other_records(tmp_path: Path):
         damaged[place] ^= 0xFF
         (out / shard.file).write_bytes(bytes(damaged))
         try:
-            assert list(read_records(str(out))) == before  # some bytes carry nothing, such as statistics
+            assert list(read_records(str(out))) == before  # the name of the checksum carries nothing
         except StorageError:
             found += 1
     assert found > 20

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from toolace.errors import StorageError
@@ -45,8 +46,66 @@ def test_tables_round_trip_and_damage_is_named(tmp_path: Path) -> None:
     store.write_table("t.parquet", table)
     assert store.read_table("t.parquet").equals(table)
     store.write("t.parquet", store.read("t.parquet")[:-10])
-    with pytest.raises(StorageError, match=r"t\.parquet is not a readable parquet"):
+    with pytest.raises(
+        StorageError, match=r"t\.parquet is damaged.*Delete .*t\.parquet and run the same command again"
+    ):
         store.read_table("t.parquet")
+
+
+def test_every_changed_byte_of_a_table_is_noticed(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    table = pa.table({"id": ["a", "b"], "n": [1, None]}).replace_schema_metadata({b"k": b"v"})
+    store.write_table("t.parquet", table)
+    whole = store.read("t.parquet")
+    seen = 0
+    for place in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        (tmp_path / "t.parquet").write_bytes(damaged)
+        try:
+            assert store.read_table("t.parquet").equals(table, check_metadata=True)
+        except StorageError:
+            seen += 1
+    assert seen >= len(whole) - len("toolace.seal")  # without that name the file counts as one of another writer
+
+
+def test_tables_of_other_writers_are_read(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": ["a"]}), tmp_path / "t.parquet")
+    assert Store(str(tmp_path)).read_table("t.parquet").to_pylist() == [{"id": "a"}]
+
+
+def test_the_way_out_of_damage_in_a_finished_stage_names_what_keeps_it_from_running_again(tmp_path: Path) -> None:
+    run = Store(str(tmp_path))
+    stage = Stage(run, "data", {"seed": 0})
+    stage.done()
+    stage.store.write("train/index.json", b"{")
+    stage.publish({})
+    with pytest.raises(StorageError, match=rf"train/index\.json is damaged .* Delete {tmp_path}/data/done\.json"):
+        stage.store.read_json("train/index.json")
+    run.delete("data/done.json")
+    assert stage.done() is None
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "7", "{", '{"key": "x"}'])
+def test_a_damaged_marker_of_a_stage_is_named(tmp_path: Path, text: str) -> None:
+    run = Store(str(tmp_path))
+    run.write("data/done.json", text.encode())
+    with pytest.raises(StorageError, match=r"data/done\.json is damaged .*Delete "):
+        Stage(run, "data", {}).done()
+
+
+def test_an_exclusive_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(StorageError, match=r"cannot create .*lock\.json"):
+            store.create_new("lock.json", bytes(100_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert os.listdir(tmp_path) == []
+    assert store.create_new("lock.json", b"one") and not store.create_new("lock.json", b"two")
+    assert store.read("lock.json") == b"one" and os.listdir(tmp_path) == ["lock.json"]
 
 
 @pytest.mark.parametrize("uri", ["nosuch://bucket/x", "s3://"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +12,10 @@ import pytest
 from training_models import make_spec
 
 from toolace.calls.schema import Chat, Message
-from toolace.errors import DataError, StorageError, TrainingError
+from toolace.errors import DataError, StorageError, ToolaceError, TrainingError
 from toolace.refinement.corpus import CorpusRow
 from toolace.storage import Store
-from toolace.training.dataset import CORPUS_COLUMNS, TokenTable, read_corpus, tokenise
+from toolace.training.dataset import CORPUS_COLUMNS, COUNTS, ROWS, TOKENS, TokenTable, read_corpus, tokenise
 from toolace.training.spec import TrainSpec
 from toolace.training.steplog import STEPS, StepLog, read_steps
 
@@ -80,6 +81,40 @@ def test_corpus_to_tokens_and_back(tmp_path: Path) -> None:
     assert table.targets.tolist() == [1] * 14
     # Done is done: the same place is not rendered again.
     assert tokenise(iter(()), render, tokens, max_length=15) == counts
+
+
+def test_changed_bytes_of_the_tokens_are_noticed(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    tokenise([(row.id, row.chat, row.target) for row in rows_of(9)], render, store, max_length=30)
+    before = TokenTable.open(store)
+    wanted = [before.row(i).tolist() for i in range(len(before.ids))], before.starts.tolist(), before.ids
+    draw = random.Random(0)
+    for name in (TOKENS, ROWS, COUNTS):
+        whole = store.read(name)
+        noticed = 0
+        for _ in range(300):
+            damaged = bytearray(whole)
+            damaged[draw.randrange(len(whole))] ^= draw.randrange(1, 256)
+            (tmp_path / name).write_bytes(damaged)
+            try:
+                found = TokenTable.open(store)
+                assert (
+                    [found.row(i).tolist() for i in range(len(found.ids))],
+                    found.starts.tolist(),
+                    found.ids,
+                ) == wanted
+            except ToolaceError as error:
+                assert str(tmp_path) in str(error) and "Delete" in str(error)
+                noticed += 1
+        assert noticed > 10
+        (tmp_path / name).write_bytes(whole)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "{", '{"counts": 1}'])
+def test_damaged_counts_of_the_tokens_are_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / COUNTS).write_text(text)
+    with pytest.raises(ToolaceError, match=r"is damaged .*Delete"):
+        tokenise(iter(()), render, Store(str(tmp_path)), max_length=30)
 
 
 def test_all_rows_too_long(tmp_path: Path) -> None:

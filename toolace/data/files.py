@@ -186,14 +186,16 @@ def _read_parquet(file: DataFile) -> Iterator[tuple[int, Any]]:
 
     number = 0
     try:
-        with parquet.ParquetFile(file.path, filesystem=file.filesystem) as table:
+        with parquet.ParquetFile(file.path, filesystem=file.filesystem, page_checksum_verification=True) as table:
             if table.metadata.num_rows == 0:
                 raise DataError(f"{file.path} has 0 rows. Give a file with at least one row")
             for batch in table.iter_batches(batch_size=PARQUET_BATCH):
                 for row in batch.to_pylist(maps_as_pydicts="lossy"):
                     number += 1
                     yield number, _without_none(row)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(
             f"{file.path} is damaged parquet (after row {number}): {error}. Download or write it again"
         ) from None

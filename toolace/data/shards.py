@@ -85,20 +85,26 @@ def read_index(store: Store) -> ShardIndex:
     try:
         shards = tuple(ShardInfo(i, int(rows), str(ids)) for i, (rows, ids) in enumerate(found["shards"]))
         index = ShardIndex(int(found["rows"]), shards)
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{store.at(INDEX)} is damaged ({error!r}). Delete the directory and write it again") from None
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"{store.at(INDEX)} is damaged ({error!r}). {store.remake(INDEX)}") from None
     if index.rows != sum(shard.rows for shard in shards):
-        raise DataError(f"{store.at(INDEX)} says {index.rows} rows, its shards have {sum(s.rows for s in shards)}")
+        raise DataError(
+            f"{store.at(INDEX)} says {index.rows} rows, its shards have {sum(s.rows for s in shards)}. "
+            f"{store.remake(INDEX)}"
+        )
     return index
 
 
 def read_shard(store: Store, shard: ShardInfo) -> list[Sample]:
-    """The samples of one shard. Raises `DataError` when they are not the ones in the index."""
-    samples = [from_row(row) for row in store.read_table(shard.file).to_pylist()]
+    """The samples of one shard. Raises `StorageError` when the file is damaged, `DataError` when it holds others."""
+    table = store.read_table(shard.file)
+    try:
+        samples = [from_row(row) for row in table.to_pylist()]
+    except (KeyError, ValueError) as error:
+        raise DataError(f"{store.at(shard.file)} holds no samples: {error}. {store.remake(shard.file)}") from None
     if len(samples) != shard.rows or digest_ids(sample.id for sample in samples) != shard.ids:
         raise DataError(
-            f"{store.at(shard.file)} does not hold the {shard.rows} rows that {INDEX} names. "
-            "Delete the directory and write it again"
+            f"{store.at(shard.file)} does not hold the {shard.rows} rows that {INDEX} names. {store.remake(shard.file)}"
         )
     return samples
 

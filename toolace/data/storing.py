@@ -8,8 +8,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from toolace.calls.schema import Chat, Message, Sample, canonical_json
 from toolace.errors import DataError
 
@@ -79,7 +77,7 @@ def read_samples(path: str | os.PathLike[str], start: int = 0, stop: int | None 
     offset = 0
     for file in _files(Path(path)):
         try:
-            with parquet.ParquetFile(file) as table:
+            with parquet.ParquetFile(file, page_checksum_verification=True) as table:
                 missing = set(COLUMNS) - set(table.schema_arrow.names)
                 if missing:
                     raise DataError(
@@ -95,7 +93,9 @@ def read_samples(path: str | os.PathLike[str], start: int = 0, stop: int | None 
                     offset += rows
                     if stop is not None and offset >= stop:
                         return
-        except (pyarrow.ArrowException, OSError, ValidationError) as error:
+        except (pyarrow.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+            if isinstance(error, DataError):
+                raise
             raise DataError(f"{file} is damaged: {_first_line(error)}. Delete it and make it again") from None
 
 
@@ -122,7 +122,7 @@ def _write_file(samples: Iterable[Sample], target: Path) -> int:
     partial = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     total = 0
     try:
-        with parquet.ParquetWriter(partial, schema, compression="zstd") as writer:
+        with parquet.ParquetWriter(partial, schema, compression="zstd", write_page_checksum=True) as writer:
             while rows := [to_row(sample) for sample in itertools.islice(stream, ROWS_PER_GROUP)]:
                 writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
                 total += len(rows)

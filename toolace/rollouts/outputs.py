@@ -1,7 +1,7 @@
 """Records on disk: one parquet file a shard of samples, which holds its own counts and detects its own damage.
 
 Columns: id, error (null where the row has a record), record (JSON text, null where the row has an error). The counts
-are in the file's metadata, the pages have checksums, and the file is published whole: a shard is done or absent.
+are in the file's metadata, the file has a checksum and is published whole: a shard is done or absent.
 """
 
 from __future__ import annotations
@@ -88,22 +88,13 @@ def make_table(results: Mapping[str, str | None], errors: Mapping[str, str], cou
 
 def publish(store: Store, shard: ShardInfo, table: pa.Table) -> None:
     """Write a shard's records so that they are there whole or not at all."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-    store.write(shard.file, sink.getvalue().to_pybytes())
+    store.write_table(shard.file, table)
 
 
 def load(store: Store, shard: ShardInfo) -> tuple[pa.Table, Counts]:
     """A shard's records and counts. Raises `StorageError` where they are absent, damaged or of other samples."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    data = store.read(shard.file)
+    table = store.read_table(shard.file)
     try:
-        table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
         counts = Counts(**json.loads((table.schema.metadata or {})[_COUNTS]))
         ids = table.column("id").to_pylist()
         whole = (
@@ -112,10 +103,12 @@ def load(store: Store, shard: ShardInfo) -> tuple[pa.Table, Counts]:
             and counts.failed == table.num_rows - table.column("error").null_count
             and table.column("error").null_count == table.num_rows - table.column("record").null_count
         )
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise StorageError(f"{store.at(shard.file)} is damaged ({error}). Run the same command again") from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StorageError(f"{store.at(shard.file)} is damaged ({error!r}). {store.remake(shard.file)}") from None
     if not whole:
-        raise StorageError(f"{store.at(shard.file)} does not hold the records of its {shard.rows} samples")
+        raise StorageError(
+            f"{store.at(shard.file)} does not hold the records of its {shard.rows} samples. {store.remake(shard.file)}"
+        )
     return table, counts
 
 

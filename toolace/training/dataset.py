@@ -57,7 +57,7 @@ def read_corpus(corpus: Store) -> Iterator[tuple[str, Chat, Message]]:
         for number, (row_id, chat, target) in enumerate(zip(*columns, strict=True)):
             try:
                 yield row_id, Chat.model_validate_json(chat), Message.model_validate_json(target)
-            except ValueError as error:
+            except (ValueError, TypeError) as error:
                 raise DataError(f"{corpus.at(name)}, row {number} ({row_id}): {error}") from None
 
 
@@ -70,7 +70,7 @@ def tokenise(
     target_tokens, longest. Raises `TrainingError` when no row is left or two rows share an id.
     """
     if tokens.exists(COUNTS):
-        found: dict[str, int] = tokens.read_json(COUNTS)["counts"]
+        found: dict[str, int] = _published(tokens)["counts"]
         return found
     ids: list[str] = []
     parts: list[npt.NDArray[np.int32]] = []
@@ -112,9 +112,28 @@ def tokenise(
 
     starts_column = np.array(starts, dtype=np.int64)
     tokens.write_table(ROWS, pa.table({"id": ids, "length": lengths, "target_start": starts_column}))
-    digest = hashlib.sha256(flat.tobytes() + starts_column.tobytes()).hexdigest()[:16]
-    tokens.write_json(COUNTS, {"counts": counts, "digest": digest})
+    tokens.write_json(COUNTS, {"counts": counts, "digest": _digest(flat, starts_column)})
     return counts
+
+
+def _published(tokens: Store) -> dict[str, Any]:
+    found = tokens.read_json(COUNTS)
+    if not isinstance(found, dict) or not isinstance(found.get("counts"), dict) or "digest" not in found:
+        raise _damaged(tokens, f"{COUNTS} holds {str(found)[:80]}")
+    return found
+
+
+def _damaged(tokens: Store, why: object) -> TrainingError:
+    # All of it is made from the corpus in one go: a part alone is of no use.
+    return TrainingError(
+        f"the tokenised corpus {tokens.uri} is damaged ({why}). Delete that directory and run the same command again"
+    )
+
+
+def _digest(flat: npt.NDArray[np.int32], starts: npt.NDArray[np.int64]) -> str:
+    state = hashlib.sha256(memoryview(np.ascontiguousarray(flat)))
+    state.update(starts.tobytes())
+    return state.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -137,17 +156,22 @@ class TokenTable:
         """Read what `tokenise` published."""
         if not tokens.exists(COUNTS):
             raise TrainingError(f"no tokenised corpus in {tokens.uri}. Run toolace.training.dataset.tokenise first")
-        table = tokens.read_table(ROWS)
-        lengths = table.column("length").to_numpy().astype(np.int64)
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        if tokens.local is not None:
-            flat = np.load(Path(tokens.local) / TOKENS, mmap_mode="r")
-        else:
-            flat = np.load(io.BytesIO(tokens.read(TOKENS)))
-        if len(flat) != offsets[-1]:
-            raise TrainingError(f"{tokens.at(TOKENS)} has {len(flat)} tokens, not {offsets[-1]}. Delete {tokens.uri}")
-        starts = table.column("target_start").to_numpy().astype(np.int64)
-        digest = tokens.read_json(COUNTS)["digest"]
+        try:
+            table = tokens.read_table(ROWS)
+            lengths = table.column("length").to_numpy().astype(np.int64)
+            offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+            if tokens.local is not None:
+                flat = np.load(Path(tokens.local) / TOKENS, mmap_mode="r")
+            else:
+                flat = np.load(io.BytesIO(tokens.read(TOKENS)))
+            starts = table.column("target_start").to_numpy().astype(np.int64)
+            digest = str(_published(tokens)["digest"])
+            if flat.dtype != np.int32 or len(flat) != offsets[-1] or _digest(flat, starts) != digest:
+                raise ValueError(f"{len(flat)} tokens that are not the ones that were written")
+        except TrainingError:
+            raise
+        except Exception as error:  # numpy raises whatever a damaged header leads to
+            raise _damaged(tokens, error) from None
         return cls(table.column("id").to_pylist(), flat, offsets, lengths, starts, digest)
 
     @property
