@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import resource
+import socket
 import subprocess
 import sys
 import time
@@ -193,6 +194,56 @@ def test_a_lock_from_another_machine_lives_by_its_heartbeat(tmp_path: Path, sile
     else:
         with RunLock(run):
             pass
+
+
+def lock_of(pid: int, silent: float, **more: str) -> bytes:
+    beat = time.time() - silent
+    owner = {"host": socket.gethostname(), "pid": pid, "token": "t", "started": beat - 100, "heartbeat": beat}
+    return json.dumps({**owner, **more}).encode()
+
+
+@pytest.mark.parametrize("pid", [1, os.getpid(), os.getppid()])
+def test_a_process_that_has_the_number_of_a_dead_owner_does_not_hold_its_lock(tmp_path: Path, pid: int) -> None:
+    run = Store(str(tmp_path))
+    run.write("lock.json", lock_of(pid, 0.0, space=lock_module._space(), born="1"))
+    with RunLock(run):  # this boot, this pid namespace, but another process: nothing to wait for
+        assert run.read_json("lock.json")["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize(("silent", "refused"), [(5.0, True), (lock_module.STALE_S + 5, False)])
+@pytest.mark.parametrize("space", ["", "another boot pid:[1]"])
+def test_an_owner_that_cannot_be_seen_lives_by_its_heartbeat(
+    tmp_path: Path, space: str, silent: float, refused: bool
+) -> None:
+    run = Store(str(tmp_path))
+    run.write("lock.json", lock_of(os.getppid(), silent, space=space, born="1"))
+    if refused:
+        with pytest.raises(StorageError, match="60 s without a sign of life") as told:
+            RunLock(run).__enter__()
+        assert "stop it" not in str(told.value)
+    else:
+        with RunLock(run):
+            pass
+
+
+def test_a_living_owner_keeps_its_lock_however_long_it_is_silent(tmp_path: Path) -> None:
+    run = Store(str(tmp_path))
+    born = lock_module._born(os.getppid())
+    run.write("lock.json", lock_of(os.getppid(), 1e6, space=lock_module._space(), born=str(born)))
+    with pytest.raises(StorageError, match="stop it"):
+        RunLock(run).__enter__()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", "{}", '{"pid": []}', lock_of(1, 0, heartbeat="soon").decode()])
+def test_a_damaged_lock_is_named_and_taken_over_when_it_is_old(tmp_path: Path, text: str) -> None:
+    run = Store(str(tmp_path))
+    run.write("lock.json", text.encode())
+    with pytest.raises(StorageError, match=r"lock\.json is damaged.*no driver works on the run it is safe to delete"):
+        RunLock(run).__enter__()
+    old = time.time() - lock_module.STALE_S - 5
+    os.utime(tmp_path / "lock.json", (old, old))
+    with RunLock(run):
+        assert run.read_json("lock.json")["pid"] == os.getpid()
 
 
 def test_events_are_lines_that_add_up_over_restarts(tmp_path: Path) -> None:

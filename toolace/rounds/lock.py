@@ -9,8 +9,9 @@ import socket
 import threading
 import time
 import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from toolace.errors import StorageError
 from toolace.storage import Store
@@ -24,11 +25,28 @@ STALE_S = 60.0
 """A lock without a heartbeat for this long belongs to a dead driver (six missed heartbeats)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who holds a lock. `started` and `heartbeat` are seconds since 1970.
+
+    `space` names the table in which `pid` is a process (boot and pid namespace) and `born` the moment at which that
+    process began: process numbers are given again, after a reboot or in another container. Empty where not known.
+    """
+
+    host: str
+    pid: int
+    token: str
+    started: float
+    heartbeat: float
+    space: str = ""
+    born: str = ""
+
+
 class RunLock:
     """Holds `lock.json` of a run while in the `with` block.
 
     Raises `StorageError` with owner and age when another driver holds it. A lock whose owner is dead (same machine:
-    the process is gone; elsewhere: no heartbeat for `STALE_S`) is taken over.
+    the process is gone; otherwise: no heartbeat for `STALE_S`) is taken over, and so is a damaged one of that age.
     """
 
     FILE = "lock.json"
@@ -42,15 +60,14 @@ class RunLock:
 
     def __enter__(self) -> RunLock:
         if not self._run.create_new(self.FILE, self._content()):
-            self._take_over(self._run.read_json(self.FILE))
+            self._take_over()
         if self._run.local is None:
             time.sleep(
                 1.0
             )  # object stores have no exclusive create: the last of two writers wins, the other sees it here
-        if self._run.read_json(self.FILE).get("token") != self._token:
-            raise StorageError(
-                f"{self._run.uri} was locked by another driver at the same moment. Run one driver at a time"
-            )
+        found = self._read()
+        if found is None or found.token != self._token:
+            raise self._lost()
         _HELD.add(self._token)
         self._thread = threading.Thread(target=self._beat, name="run-lock", daemon=True)
         self._thread.start()
@@ -64,33 +81,94 @@ class RunLock:
         self._run.delete(self.FILE)
 
     def _content(self) -> bytes:
-        owner = {"host": socket.gethostname(), "pid": os.getpid(), "token": self._token}
-        return json.dumps({**owner, "started": self._started, "heartbeat": time.time()}).encode()
+        pid = os.getpid()
+        owner = Owner(socket.gethostname(), pid, self._token, self._started, time.time(), _space(), _born(pid) or "")
+        return json.dumps(asdict(owner)).encode()
 
-    def _take_over(self, found: dict[str, Any]) -> None:
-        silent = time.time() - float(found.get("heartbeat", 0))
-        same_host = found.get("host") == socket.gethostname()
-        pid = int(found.get("pid", -1))
-        if same_host and pid == os.getpid():  # a restarted container gives the same name and process number again
-            alive = found.get("token") in _HELD
+    def _read(self) -> Owner | None:
+        """The owner in the lock file; None where the file is damaged."""
+        try:
+            found = json.loads(self._run.read(self.FILE))
+            owner = Owner(**found)
+            return Owner(
+                str(owner.host), int(owner.pid), str(owner.token), float(owner.started), float(owner.heartbeat),
+                str(owner.space), str(owner.born),
+            )  # fmt: skip
+        except (ValueError, TypeError, OverflowError):
+            return None
+
+    def _take_over(self) -> None:
+        found = self._read()
+        if found is None:
+            age = self._run.age(self.FILE)
+            if age < STALE_S:
+                raise StorageError(
+                    f"{self._run.at(self.FILE)} is damaged, so it does not tell who holds this run (written "
+                    f"{age:.0f} s ago). Where no driver works on the run it is safe to delete that file; after "
+                    f"{STALE_S:.0f} s without a change the same command takes it over"
+                )
         else:
-            alive = _process_exists(pid) if same_host else silent < STALE_S
-        if alive:
-            age = time.time() - float(found.get("started", 0))
-            raise StorageError(
-                f"{self._run.uri} is in use by process {pid} on {found.get('host')}, started {age:.0f} s ago "
-                f"(last sign of life {silent:.0f} s ago). Wait for it, stop it, or use another run name"
-            )
+            self._refuse_living(found)
         self._run.delete(self.FILE)
         if not self._run.create_new(self.FILE, self._content()):
-            raise StorageError(
-                f"{self._run.uri} was locked by another driver at the same moment. Run one driver at a time"
-            )
+            raise self._lost()
+
+    def _refuse_living(self, found: Owner) -> None:
+        """Raise `StorageError` where the owner lives, or may."""
+        silent = time.time() - found.heartbeat
+        known = _alive(found)
+        if known is False or (known is None and silent >= STALE_S):
+            return
+        age = time.time() - found.started
+        way_out = (
+            "Wait for it, stop it, or use another run name"
+            if known
+            else f"Use another run name, or wait: {STALE_S:.0f} s without a sign of life and the same command takes over"
+        )
+        raise StorageError(
+            f"{self._run.uri} is in use by process {found.pid} on {found.host}, started {age:.0f} s ago "
+            f"(last sign of life {silent:.0f} s ago). {way_out}"
+        )
+
+    def _lost(self) -> StorageError:
+        return StorageError(
+            f"{self._run.uri} was locked by another driver at the same moment. Run one driver at a time"
+        )
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
             with contextlib.suppress(StorageError):  # storage that fails for a while must not cost the lock: beat again
                 self._run.write(self.FILE, self._content())
+
+
+def _alive(owner: Owner) -> bool | None:
+    """Whether the process of a lock still runs; None where that cannot be seen from here."""
+    if owner.token in _HELD:
+        return True
+    if owner.space and owner.space == _space():
+        return bool(owner.born) and owner.born == _born(owner.pid)
+    if not owner.space and owner.host == socket.gethostname() and not _process_exists(owner.pid):
+        return False
+    return None
+
+
+def _space() -> str:
+    """The table of processes that this process is in: this boot of the machine and this pid namespace."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
+def _born(pid: int) -> str | None:
+    """When a process began, in clock ticks since the boot; None where it is gone, or a zombie."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()  # the name before may hold spaces and brackets
+    return None if fields[0] in "ZX" else fields[19]
 
 
 def _process_exists(pid: int) -> bool:
@@ -100,6 +178,6 @@ def _process_exists(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
+    except (PermissionError, OverflowError):
         return True
     return True

@@ -131,7 +131,7 @@ def _damaged(tokens: Store, why: object) -> TrainingError:
 
 
 def _digest(flat: npt.NDArray[np.int32], starts: npt.NDArray[np.int64]) -> str:
-    state = hashlib.sha256(memoryview(np.ascontiguousarray(flat)))
+    state = hashlib.sha256(np.ascontiguousarray(flat).data)
     state.update(starts.tobytes())
     return state.hexdigest()[:16]
 
