@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+import toolace
 from toolace.cli.main import main
 from toolace.config import Config, load_config
 
@@ -55,6 +57,12 @@ def test_data_check_prints_what_programs_rely_on(run: Any, tmp_path: Path) -> No
     assert sum(found["quarantined"].values()) == 2 and found["quarantined"]["unknown_tool"] == 1
     code, out, _ = run("data", "check", str(file))
     assert code == 0 and "unknown_tool" in out and f"{file}:4" in out
+
+
+@pytest.mark.parametrize("module", ["toolace", "toolace.cli.main"])
+def test_python_m_runs_the_command(module: str) -> None:
+    done = subprocess.run([sys.executable, "-m", module, "version"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == toolace.__version__ and not done.stderr
 
 
 def test_data_generate_writes_shards(run: Any, tmp_path: Path) -> None:

@@ -300,6 +300,14 @@ def test_a_template_that_breaks_a_rule_is_refused_with_the_reason(name: str, tmp
     with pytest.raises(TemplateError, match=reason) as refusal:
         Renderer.from_pretrained(str(TOKENIZERS / "qwen25"), format="hermes", template=str(file))
     assert "Set `template` to one of the project's templates" in str(refusal.value)
+    assert str(refusal.value).startswith(f"the chat template {file} (for ")
+
+
+def test_a_template_file_that_is_no_text_is_named(tmp_path) -> None:
+    file = tmp_path / "broken.jinja"
+    file.write_bytes(b"\xff\xfe{")
+    with pytest.raises(TemplateError, match=r"broken\.jinja cannot be read"):
+        Renderer.from_pretrained(str(TOKENIZERS / "qwen25"), format="hermes", template=str(file))
 
 
 def test_mistrals_own_layout_is_refused_for_moving_the_tools() -> None:

@@ -43,6 +43,23 @@ def test_other_samples_in_the_same_place_are_refused(command, kind, config: Conf
         command(config, given, out)
 
 
+@pytest.mark.parametrize(
+    ("command", "stage"),
+    [(probe_samples, "round-1/probe"), (evaluate_samples, "model/eval-test")],
+    ids=["probe", "evaluate"],
+)
+def test_what_is_finished_is_told_without_a_cluster(command, stage: str, config: Config, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    samples, out = Store(str(tmp_path / "samples")), Store(str(tmp_path / "out"))
+    write_shards(generate(6, 1, profile="house"), samples, 100)
+    with pytest.raises(ClusterError):
+        command(config, samples.uri, out.uri)
+    begun = out.read_json(f"{stage}/begun.json")
+    scores = {"direct": 0.5}
+    out.write_json(f"{stage}/done.json", {**begun, "counts": {"rows": 6, "scores": scores}})
+    told = command(config, samples.uri, out.uri)
+    assert told == scores or told["rows"] == 6
+
+
 def test_another_corpus_of_the_same_size_is_refused(config: Config, tmp_path: Path) -> None:
     corpus = Store(str(tmp_path / "corpus"))
     samples = list(generate(4, 1, profile="house"))

@@ -46,3 +46,7 @@ def main() -> None:
     except ToolaceError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

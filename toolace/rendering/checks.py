@@ -56,7 +56,7 @@ class TurnMarks:
 
 
 def _refuse(renderer: Renderer, reason: str) -> NoReturn:
-    raise TemplateError(f"the chat template of {renderer.model} {reason}. {way_out()}")
+    raise TemplateError(f"{renderer.origin} {reason}. {way_out()}")
 
 
 def turn_marks(renderer: Renderer) -> TurnMarks:
@@ -198,9 +198,9 @@ def _warn_of_other_format(renderer: Renderer) -> None:
         same = False
     if not same:
         log.warning(
-            "the chat template of %s writes past calls otherwise than format %r does (%r): a model sees one and is "
+            "%s writes past calls otherwise than format %r does (%r): a model sees one and is "
             "asked for the other. Set `format` to the template's own or `template` to one that fits.",
-            renderer.model, renderer.format, whole[len(prompt) :][:120],
+            renderer.origin, renderer.format, whole[len(prompt) :][:120],
         )  # fmt: skip
 
 

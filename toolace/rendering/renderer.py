@@ -20,7 +20,7 @@ from toolace.calls import CallFormat
 from toolace.calls.schema import Chat, Message, Tool
 from toolace.errors import TemplateError
 from toolace.rendering import checks
-from toolace.rendering.templates import resolve_template, way_out, with_system
+from toolace.rendering.templates import resolve_template, template_origin, way_out, with_system
 from toolace.rendering.turns import answer_text, openai_messages
 
 
@@ -62,6 +62,8 @@ class Renderer:
         self.format: CallFormat = format
         self.model = model or str(tokenizer.name_or_path)
         self.template_kwargs = dict(template_kwargs or {})
+        self.origin = template_origin(template, self.model)
+        """What the template is called in messages: the setting where there is one, else the model that brings it."""
         self.template = resolve_template(template, _own_template(tokenizer), self.model)
         if system:
             self.template = with_system(self.template, system)
@@ -189,7 +191,7 @@ class Renderer:
         except Exception as error:  # a template is a program of its own and may raise anything
             roles = ", ".join(message["role"] for message in messages)
             raise TemplateError(
-                f"the chat template of {self.model} cannot render the turns ({roles}): {error}. {way_out()}"
+                f"{self.origin} cannot render the turns ({roles}): {error}. {way_out()}"
             ) from error
         return text
 

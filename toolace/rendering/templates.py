@@ -32,6 +32,11 @@ def way_out() -> str:
     )
 
 
+def template_origin(template: str | None, model: str) -> str:
+    """What a message calls the template that `resolve_template` gives for the same two."""
+    return f"the chat template of {model}" if template is None else f"the chat template {template} (for {model})"
+
+
 def resolve_template(template: str | None, own: str | None, model: str) -> str:
     """The jinja text to render with.
 
@@ -60,7 +65,10 @@ def _read(name: str) -> str:
     path = Path(name)
     if not path.is_file():
         raise TemplateError(f"there is no chat template {name!r}: no such name and no such file. {way_out()}")
-    return path.read_text(encoding="utf-8")
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise TemplateError(f"the chat template {name} cannot be read: {error}. {way_out()}") from None
 
 
 def _expand(text: str, own: str | None, model: str, name: str) -> str:

@@ -123,7 +123,7 @@ class RunLock:
         way_out = (
             "Wait for it, stop it, or use another run name"
             if known
-            else f"Use another run name, or wait: {STALE_S:.0f} s without a sign of life and the same command takes over"
+            else f"Use another name, or wait: {STALE_S:.0f} s without a sign of life, and the same command takes it"
         )
         raise StorageError(
             f"{self._run.uri} is in use by process {found.pid} on {found.host}, started {age:.0f} s ago "

@@ -18,6 +18,7 @@ from toolace.evaluation.program import EvaluationRecord, evaluate_sample
 from toolace.probing import ProbeRecord, probe
 from toolace.refinement.corpus import CorpusRow, direct_row, plan_corpus
 from toolace.rollouts.dataset import Progress, RolloutJob, read_records, run_rollouts
+from toolace.rounds.cluster import cluster
 from toolace.rounds.context import ModelRef, Run
 from toolace.selection import labels, select
 from toolace.storage import Stage, Store
@@ -109,7 +110,9 @@ def roll_out(
     splits = [name for name in missing if name != "probe"]
     what = [f"evaluate on {' and '.join(splits)}"] if splits else []
     what += ["probe"] if "probe" in missing else []
-    with run.timed(f"{model.name}: {', '.join(what)}", *(stage for stage, _, _ in missing.values())) as clock:
+    title = f"{model.name}: {', '.join(what)}"
+    # A cluster only where there is work: what is finished is told without one.
+    with run.timed(title, *(stage for stage, _, _ in missing.values())) as clock, cluster(config.cluster):
         results = run_rollouts(
             jobs,
             model=config.model.model_copy(update={"path": model.path}),

@@ -16,7 +16,6 @@ from toolace.engines.models import fingerprint, resolve_model
 from toolace.errors import DataError
 from toolace.probing import ProbeRecord
 from toolace.rollouts.dataset import read_records
-from toolace.rounds.cluster import cluster
 from toolace.rounds.context import ModelRef, Run
 from toolace.rounds.events import EventLog
 from toolace.rounds.lock import RunLock
@@ -35,8 +34,7 @@ def probe_samples(config: Config, samples: str, out: str) -> dict[str, Any]:
     run = _run(config, out)
     with RunLock(run.store):
         data = _ingest(run, samples, "train")
-        with cluster(config.cluster):
-            return roll_out(run, _model(config), data, evaluate=False, probe_round=1)["probe"]
+        return roll_out(run, _model(config), data, evaluate=False, probe_round=1)["probe"]
 
 
 def evaluate_samples(config: Config, samples: str, out: str) -> dict[str, Any]:
@@ -45,9 +43,8 @@ def evaluate_samples(config: Config, samples: str, out: str) -> dict[str, Any]:
     run = _run(settings, out)
     with RunLock(run.store):
         data = _ingest(run, samples, "test")
-        with cluster(config.cluster):
-            scores: dict[str, Any] = roll_out(run, _model(config), data, evaluate=True)["test"]["scores"]
-            return scores
+        scores: dict[str, Any] = roll_out(run, _model(config), data, evaluate=True)["test"]["scores"]
+        return scores
 
 
 def train_corpus(config: Config, corpus: str, out: str) -> dict[str, Any]:
@@ -62,8 +59,7 @@ def train_corpus(config: Config, corpus: str, out: str) -> dict[str, Any]:
         given = run.stage("corpus", stage.made_from)  # remembered here, so that a change is shown file by file
         if given.done() is None:
             given.publish({})
-        with cluster(config.cluster):
-            model = train_stage(run, "model", _model(config), stage, config.train)
+        model = train_stage(run, "model", _model(config), stage, config.train)
         return {**run.counts["model/train"], "model": model.path}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from toolace.config import TrainConfig
 from toolace.engines.models import resolve_model
+from toolace.rounds.cluster import cluster
 from toolace.rounds.context import ModelRef, Run
 from toolace.storage import Stage
 from toolace.training.spec import TrainSpec
@@ -29,7 +30,7 @@ def train_stage(run: Run, name: str, start: ModelRef, corpus: Stage, settings: T
     trained = ModelRef(name, stage.store.at("model"), stage.key)
     counts = stage.done()
     if counts is None:
-        with run.timed(f"{name}: train on {_rows(run, corpus)}", stage) as clock:
+        with run.timed(f"{name}: train on {_rows(run, corpus)}", stage) as clock, cluster(config.cluster):
             counts = _train(run, start, corpus, settings, stage)
         counts = stage.publish({**counts, "stage_seconds": clock["seconds"]})
         run.progress.end(
