@@ -6,13 +6,16 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rollout_fakes import ids, shout
+from safetensors.numpy import save_file
 
 from toolace.config import EngineConfig, ModelConfig
 from toolace.engines import Script, ScriptedEngine, fingerprint, open_engine, resolve_model
 from toolace.engines.canary import check_canary
 from toolace.engines.vllm import prepare_environment
+from toolace.engines.weights import check_weight_files
 from toolace.errors import EngineError
 
 
@@ -122,7 +125,49 @@ def test_a_table_is_a_script():
 def test_a_missing_vllm_names_the_command(tmp_path: Path, monkeypatch):
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(EngineError, match=r'pip install "toolace\[cpu\]"'):
-        open_engine(ModelConfig(path=str(model_folder(tmp_path / "m")), dtype="float32"), EngineConfig())
+        open_engine(ModelConfig(path=str(whole_model(tmp_path / "m")), dtype="float32"), EngineConfig())
+
+
+def whole_model(folder: Path) -> Path:
+    """Two weight files and the index that names them."""
+    model_folder(folder)
+    (folder / "model.safetensors").unlink()
+    for name in ("one", "two"):
+        save_file({name: np.zeros(100, np.float32)}, folder / f"{name}.safetensors", metadata={"format": "pt"})
+    index = {"weight_map": {name: f"{name}.safetensors" for name in ("one", "two")}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    return folder
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(EngineError) as refused:
+        open_engine(ModelConfig(path=str(folder), dtype="float32"), EngineConfig())
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("size", [0, 5, 8, 40, 300])
+def test_weights_that_are_cut_short_are_named_before_an_engine_starts(tmp_path: Path, size: int):
+    file = whole_model(tmp_path / "m") / "two.safetensors"
+    file.write_bytes(file.read_bytes()[:size])
+    told = refusal(file.parent)
+    assert "two.safetensors" in told and "max_model_len" not in told and "export the model again" in told
+
+
+def test_missing_weights_are_named_before_an_engine_starts(tmp_path: Path):
+    folder = whole_model(tmp_path / "m")
+    check_weight_files(folder)
+    check_weight_files("Qwen/Qwen2.5-0.5B-Instruct")
+    (folder / "one.safetensors").unlink()
+    assert "1 of the files that model.safetensors.index.json names are missing (one.safetensors)" in refusal(folder)
+    (folder / "model.safetensors.index.json").write_text("[]")
+    assert "model.safetensors.index.json cannot be read" in refusal(folder)
+    (folder / "model.safetensors.index.json").unlink()
+    (folder / "two.safetensors").unlink()
+    assert "there is no file that ends in .safetensors" in refusal(folder)
+
+
+def test_the_shipped_model_is_whole():
+    check_weight_files(resolve_model("builtin:tiny_base"))
 
 
 def test_environment_of_the_engine():

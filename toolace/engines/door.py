@@ -16,6 +16,7 @@ from toolace.engines.hf import HFEngine
 from toolace.engines.models import fingerprint, resolve_model
 from toolace.engines.scripted import ScriptedEngine
 from toolace.engines.vllm import VLLMEngine
+from toolace.engines.weights import check_weight_files
 from toolace.errors import EngineError
 
 Verified = Literal["canary", "weights", "no"]
@@ -32,6 +33,7 @@ def open_engine(model: ModelConfig, engine: EngineConfig, *, threads: int | None
             raise EngineError("engine.kind=scripted needs a script. Pass script=, or set engine.kind=vllm")
         return ScriptedEngine(script, max_model_len=model.max_model_len, max_num_seqs=engine.max_num_seqs)
     folder = resolve_model(model.path)
+    check_weight_files(folder)
     length = min(model.max_model_len, context_length(folder))
     identity = ModelIdentity(model.path, fingerprint(folder), "no", length)
     dtype = _dtype(model)
