@@ -27,8 +27,8 @@ from toolace.rendering.turns import openai_messages
 T = TypeVar("T")
 
 TOOLACE = Path(sys.executable).with_name("toolace")
-START_S = 300.0
-"""An engine is ready in half a minute; a busy machine may take several times that."""
+START_S = 900.0
+"""An endpoint is ready in half a minute; a busy machine may take many times that."""
 APP = "toolace"
 
 
@@ -161,9 +161,8 @@ def post(endpoint: Endpoint, body: Any, **options: Any) -> httpx.Response:
     return httpx.post(f"{endpoint.url}/v1/chat/completions", json=body, timeout=120, **options)
 
 
-INSIDE = re.compile(
-    r"Traceback|File \"|site-packages|\.py\b|/(?:tmp|home|root|work|usr|opt)/|ray::|Ray\w*Error|Replica\("
-)
+INSIDE = re.compile(r"Traceback|File \"|\.py\b|ray::|Ray\w*Error|Replica\(|(?<![\w:/.])/(?!v1/)\w+/\w")
+"""What a client must not see: traces, Ray's own words, paths."""
 
 
 def error_of(response: httpx.Response) -> dict[str, Any]:

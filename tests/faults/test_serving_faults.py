@@ -28,7 +28,7 @@ from serving_endpoint import (
 
 from toolace.serving.keyfile import add_key, revoke_key
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]  # several engines start; a busy machine takes minutes
 pytest.importorskip("vllm", reason='needs an engine: pip install "toolace[cpu]"')
 
 

@@ -29,8 +29,8 @@ from serving_endpoint import (
     running_endpoint,
 )
 
-from toolace.calls import Answer, parse_answer, same_calls
-from toolace.calls.schema import Call, Sample
+from toolace.calls import parse_answer
+from toolace.calls.schema import Sample
 from toolace.config import EngineConfig, ModelConfig, RefineConfig
 from toolace.data.synthetic import generate
 from toolace.engines import open_engine
@@ -39,18 +39,19 @@ from toolace.rollouts.actor import open_codec
 from toolace.rollouts.program import Program
 from toolace.rollouts.worker import RolloutWorker
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]  # the first one waits for the endpoint
 pytest.importorskip("vllm", reason='needs an engine: pip install "toolace[cpu]"')
 
 MODEL = "tiny_base"
 SEQUENCES = 16
 COLOR = {"type": "string", "enum": ["red", "green"]}
+SCHEMA = {"type": "object", "properties": {"color": COLOR}, "required": ["color"], "additionalProperties": False}
 PAINT = {
     "type": "function",
     "function": {
         "name": "paint_wall",
         "description": "Paint a wall",
-        "parameters": {"type": "object", "properties": {"color": COLOR}, "required": ["color"]},
+        "parameters": SCHEMA,
     },
 }
 HI = [{"role": "user", "content": "Paint the wall red."}]
@@ -153,12 +154,16 @@ def test_tool_choice(client: OpenAI, sample: Sample) -> None:
     written = parse_answer(none.choices[0].message.content or "", "pythonic")
     assert [(call.name, call.arguments) for call in written.calls] == calls_of(auto.choices[0].message)
     named = {"type": "function", "function": {"name": "paint_wall"}}
+    # Where no tool fits, too: the engine is held to a call, in each round.
+    # So small a model would go on writing calls where it has to write at least one, but for the penalty.
+    hello = {**TOOLS, "messages": [{"role": "user", "content": "Hello!"}], "frequency_penalty": 2.0}
     for choice in ("required", named):
-        # Where no tool fits, too: the engine is held to a call, in each round.
-        forced = ask(client, {**TOOLS, "messages": [{"role": "user", "content": "Hello!"}], "tool_choice": choice})
-        ((name, arguments), *_) = calls_of(forced.choices[0].message)
-        assert name == "paint_wall" and arguments["color"] in ("red", "green")
+        forced = ask(client, {**hello, "tool_choice": choice}, return_rounds=True)
         assert told(forced)["stopped"] in ("unchanged", "cycle", "max_rounds") and told(forced)["rounds"] >= 1
+        for step in told(forced)["steps"]:
+            assert calls_of(step)
+            for name, arguments in calls_of(step):
+                assert name == "paint_wall" and arguments["color"] in ("red", "green")
 
 
 def test_one_call_where_parallel_ones_are_not_wanted(client: OpenAI) -> None:
@@ -181,7 +186,6 @@ def test_a_seed_fixes_every_round(client: OpenAI, sample: Sample) -> None:
 
     assert texts(1) == texts(1)
     assert len({str(texts(seed)) for seed in range(2, 8)}) > 1
-    assert len({str(step) for step in texts(3)}) > 1, "rounds draw with seeds of their own"
 
 
 def test_logprobs_are_those_of_the_answer(client: OpenAI, sample: Sample) -> None:
@@ -203,11 +207,10 @@ def test_stop_cuts_every_round(client: OpenAI, sample: Sample) -> None:
 
 
 def test_response_format(client: OpenAI) -> None:
-    schema = {"type": "object", "properties": {"ok": COLOR}, "required": ["ok"], "additionalProperties": False}
-    wanted = {"type": "json_schema", "json_schema": {"name": "verdict", "schema": schema, "strict": True}}
+    wanted = {"type": "json_schema", "json_schema": {"name": "verdict", "schema": SCHEMA, "strict": True}}
     for body in (PLAIN, TOOLS):
         answer = ask(client, {**body, "max_tokens": 40, "response_format": wanted})
-        assert json.loads(answer.choices[0].message.content or "")["ok"] in ("red", "green")
+        assert json.loads(answer.choices[0].message.content or "")["color"] in ("red", "green")
         assert ("refinement" in (answer.model_extra or {})) == ("tools" in body)
 
 
@@ -434,9 +437,9 @@ def test_what_is_served_is_what_is_evaluated(endpoint: Endpoint) -> None:
         assert (found["rounds"], found["stopped"]) == (expected.rounds, expected.stopped), sample.id
         passes = [(step["tokens"], step["prompt_tokens"]) for step in found["steps"]]
         assert passes == [(step.tokens, step.prompt_tokens) for step in expected.steps], sample.id
-        calls = tuple(Call(name=name, arguments=arguments) for name, arguments in calls_of(message))
-        text = parse_answer(expected.text, "pythonic")
-        assert same_calls(Answer(calls=calls, text=message.content or ""), text), sample.id
+        written = parse_answer(expected.text, "pythonic")
+        assert calls_of(message) == [(call.name, call.arguments) for call in written.calls], sample.id
+        assert (message.content or "") == written.text, sample.id
 
 
 # Whatever is sent

@@ -361,3 +361,15 @@ def test_the_field_at_fault_is_read_from_the_engines_message_where_it_says_so_on
     assert from_upstream(failure).param == "max_tokens"
     assert from_upstream({"error": {**failure["error"], "param": "n"}}).param == "n"
     assert from_upstream({"error": {"message": "parameter=x", "code": 400}}).param is None
+
+
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        ({"content": {"a": 1}}, "messages[0].content"),
+        ({"content": ["a", 1]}, "messages[0].content[1]"),
+        ({"tool_calls": [{}, "f"]}, "messages[0].tool_calls[1]"),
+    ],
+)
+def test_parts_of_a_message_are_refused_by_name(message: dict[str, Any], field: str) -> None:
+    assert refused({**BODY, "messages": [{"role": "assistant", **message}]}).param == field

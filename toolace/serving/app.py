@@ -56,8 +56,13 @@ def engine_arguments(config: ServeConfig, version: str) -> dict[str, Any]:
         "enforce_eager": (not gpu) if engine.enforce_eager is None else engine.enforce_eager,
         "enable_auto_tool_choice": True,
         "tool_call_parser": TOOL_PARSERS[model.format],
-        # Free white space lets a small model write blanks to the limit where JSON is asked for.
-        "structured_outputs_config": {"backend": "guidance", "disable_any_whitespace": True},
+        # Where JSON is asked for, free white space and keys that the schema does not name let a small model write
+        # blanks and inventions to the limit.
+        "structured_outputs_config": {
+            "backend": "guidance",
+            "disable_any_whitespace": True,
+            "disable_additional_properties": True,
+        },
         "enable_prompt_tokens_details": True,
         # Greedy unless a request says otherwise, as in evaluation; the stop rule compares answers.
         "generation_config": "vllm",

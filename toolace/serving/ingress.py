@@ -23,6 +23,7 @@ from ray.llm._internal.serve.core.configs.openai_api_models import (
     to_model_metadata,
 )
 from ray.llm._internal.serve.core.ingress.ingress import DEFAULT_ENDPOINTS
+from ray.llm._internal.serve.core.ingress.utils import _sanitize_chat_completion_request
 from ray.serve.exceptions import RayServeException
 from ray.serve.llm.ingress import OpenAiIngress, make_fastapi_ingress
 from ray.serve.llm.openai_api_models import ChatCompletionRequest
@@ -230,11 +231,16 @@ async def _json(request: Request) -> Any:
 def _chat_request(body: dict[str, Any]) -> Any:
     """The library's request object. Raises a 400 that names the field."""
     try:
-        return ChatCompletionRequest.model_validate(body)
+        # Sanitizing reads contents and calls, which pydantic has left unread.
+        return _sanitize_chat_completion_request(ChatCompletionRequest.model_validate(body))
+    except VLLMClientError as error:
+        raise from_upstream(error) from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"] if isinstance(part, int) or part in body or "[" not in part)
         raise bad_request(where or None, f"is wrong: {first['msg']}") from None
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):  # of a validator that expected less
+        raise bad_request(None, "is no chat request: a field is not of the form that it should have") from None
 
 
 def _replica_died(error: BaseException) -> bool:

@@ -193,9 +193,18 @@ def _check_messages(messages: Any) -> None:
             raise bad_request(f"messages[{i}]", f"must be an object, got {kind(message)}")
         if not isinstance(message.get("role"), str):
             raise bad_request(f"messages[{i}].role", f"must be a string, got {kind(message.get('role'))}")
+        content = message.get("content")
+        if content is not None and not isinstance(content, str | list):
+            raise bad_request(f"messages[{i}].content", f"must be a string or a list of parts, got {kind(content)}")
+        for j, part in enumerate(content if isinstance(content, list) else ()):
+            if not isinstance(part, str | dict):
+                raise bad_request(f"messages[{i}].content[{j}]", f"must be an object, got {kind(part)}")
         calls = message.get("tool_calls")
         if calls is not None and not isinstance(calls, list):
             raise bad_request(f"messages[{i}].tool_calls", f"must be a list, got {kind(calls)}")
+        for j, call in enumerate(calls or ()):
+            if not isinstance(call, dict):
+                raise bad_request(f"messages[{i}].tool_calls[{j}]", f"must be an object, got {kind(call)}")
 
 
 def _check_type(body: dict[str, Any], field: str, wanted: type, what: str) -> None:
