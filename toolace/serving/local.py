@@ -112,17 +112,23 @@ def _start_ray(config: ServeConfig) -> tuple[str, bool]:
         return f"http://{context.dashboard_url}", True
     replicas = config.replicas
     needed = config.ingress_replicas + 2 * replicas.max_replicas * replicas.cpus + 2
-    context = ray.init(
-        address="local",
-        num_cpus=max(int(needed), os.cpu_count() or 1),
-        num_gpus=None if replicas.gpus else 0,
-        include_dashboard=True,
-        dashboard_host="127.0.0.1",
-        dashboard_port=_free_port(8265),
-        object_store_memory=200 * 2**20,
-        log_to_driver=False,
-        logging_level=logging.WARNING,
-    )
+    try:
+        context = ray.init(
+            address="local",
+            num_cpus=max(int(needed), os.cpu_count() or 1),
+            num_gpus=None if replicas.gpus else 0,
+            include_dashboard=True,
+            dashboard_host="127.0.0.1",
+            dashboard_port=_free_port(8265),
+            object_store_memory=200 * 2**20,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+        )
+    except Exception as error:  # Ray raises bare ones
+        raise ServingError(
+            f"Ray cannot start on this machine: {error}. A machine under heavy load may need another try; RAY_ADDRESS "
+            "names a cluster that runs already"
+        ) from None
     return f"http://{context.dashboard_url}", False
 
 
