@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from toolace.calls.schema import Sample
-from toolace.config import Config, FileSource, Source, SyntheticSource
+from toolace.config import Config, DataConfig, FileSource, Source, SyntheticSource
 from toolace.data.contents import describe_contents
 from toolace.data.shards import write_shards
 from toolace.errors import DataError
@@ -55,16 +56,48 @@ def ingest(config: Config, stage: Stage) -> dict[str, Any]:
     for name in SPLITS:
         stage.store.delete(name)
         counts[name] = write_shards(splits[name], stage.store.sub(name), config.rollout.shard_rows).rows
-    for name in ("train", "test"):
-        if not counts[name]:
-            raise DataError(
-                f"the {name} split is empty: give data.{name} a source, or raise data.{name}_share or its rows"
-            )
+    _require_samples(counts)
     lines = "".join(json.dumps(bad, ensure_ascii=False) + "\n" for bad in reader.quarantine)
     stage.store.write("quarantine.jsonl", lines.encode())
     counts |= {"rows": reader.rows, "samples": sum(counts.values())}
     counts["quarantined"] = dict(Counter(bad["reason"] for bad in reader.quarantine).most_common())
     return stage.publish({**counts, "skipped": dict(reader.skipped)})
+
+
+@dataclass(frozen=True)
+class FileCounts:
+    """What reading a file source gave: numbers of rows and samples, and by reason the rows that gave none."""
+
+    rows: int
+    samples: int
+    quarantined: dict[str, int]
+    skipped: dict[str, int]
+
+
+def preview(config: Config, most: int) -> tuple[dict[str, int], dict[str, FileCounts]]:
+    """The number of samples of each split, and what the file sources hold by split, without writing anything.
+
+    Of each file source no more than the first `most` rows are read. Synthetic rows are as many as asked for. Raises
+    `DataError` as `ingest` does.
+    """
+    data = config.data
+    capped: dict[str, FileSource] = {
+        name: source.model_copy(update={"limit": min(source.limit or most, most)})
+        for name in SPLITS
+        if isinstance(source := _source(data, name), FileSource)
+    }
+    data = data.model_copy(update=capped)
+    reader = _Reader(config.model_copy(update={"data": data}))
+    counts: dict[str, int] = {}
+    for name, samples in reader.splits().items():
+        source = _source(data, name)
+        if isinstance(source, SyntheticSource):
+            next(iter(reader._samples(source, name)))  # refuses an unknown profile
+            counts[name] = source.rows
+        else:
+            counts[name] = sum(1 for _ in samples)
+    _require_samples(counts)
+    return counts, dict(zip(capped, reader.files, strict=True))  # files are read in the order of the splits
 
 
 class _Reader:
@@ -75,17 +108,13 @@ class _Reader:
         self.rows = 0
         self.quarantine: list[dict[str, Any]] = []
         self.skipped: Counter[str] = Counter()
+        self.files: list[FileCounts] = []
 
     def splits(self) -> dict[Split, Iterator[Sample] | list[Sample]]:
         data = self._config.data
+        given: dict[Split, Source | None] = {"dev": _source(data, "dev"), "test": _source(data, "test")}
         if isinstance(data.train, SyntheticSource):
-            train = data.train
-            return {
-                "train": self._samples(train, "train"),
-                "dev": self._samples(data.dev or _smaller(train, data.dev_share), "dev"),
-                "test": self._samples(data.test or _smaller(train, data.test_share), "test"),
-            }
-        given: dict[Split, Source | None] = {"dev": data.dev, "test": data.test}
+            return {name: self._samples(source, name) for name in SPLITS if (source := _source(data, name))}
         shares = {"dev": data.dev_share, "test": data.test_share}
         missing = {name: shares[name] if source is None else 0.0 for name, source in given.items()}
         samples = list(self._samples(data.train, "train"))
@@ -119,6 +148,7 @@ class _Reader:
         self.rows += loaded.rows
         self.quarantine += [dataclasses.asdict(bad) for bad in loaded.quarantined]
         self.skipped.update(skipped.reason for skipped in loaded.skipped)
+        self.files.append(FileCounts(loaded.rows, len(loaded.samples), loaded.reasons(), loaded.skips()))
         if len(loaded.quarantined) > self._config.data.max_bad_share * loaded.rows:
             raise DataError(
                 f"{len(loaded.quarantined)} of {loaded.rows} rows of {source.path} are unusable ({loaded.reasons()}). "
@@ -127,5 +157,18 @@ class _Reader:
         return loaded.samples
 
 
-def _smaller(source: SyntheticSource, share: float) -> SyntheticSource:
-    return source.model_copy(update={"rows": max(1, round(source.rows * share))})
+def _source(data: DataConfig, split: Split) -> Source | None:
+    """Where a split comes from; None: it is split off the training files."""
+    given: Source | None = getattr(data, split)
+    if given is not None or not isinstance(data.train, SyntheticSource):
+        return given
+    share = data.dev_share if split == "dev" else data.test_share
+    return data.train.model_copy(update={"rows": max(1, round(data.train.rows * share))})
+
+
+def _require_samples(counts: Mapping[str, Any]) -> None:
+    for name in ("train", "test"):
+        if not counts[name]:
+            raise DataError(
+                f"the {name} split is empty: give data.{name} a source, or raise data.{name}_share or its rows"
+            )
