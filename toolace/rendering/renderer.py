@@ -190,9 +190,7 @@ class Renderer:
             )
         except Exception as error:  # a template is a program of its own and may raise anything
             roles = ", ".join(message["role"] for message in messages)
-            raise TemplateError(
-                f"{self.origin} cannot render the turns ({roles}): {error}. {way_out()}"
-            ) from error
+            raise TemplateError(f"{self.origin} cannot render the turns ({roles}): {error}. {way_out()}") from error
         return text
 
 
