@@ -30,6 +30,9 @@ from toolace.serving.keyfile import add_key, revoke_key
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]  # several engines start; a busy machine takes minutes
 pytest.importorskip("vllm", reason='needs an engine: pip install "toolace[cpu]"')
+LONG = pytest.mark.skipif(
+    os.environ.get("TOOLACE_LONG_TESTS") != "1", reason="starts several engines one after another: TOOLACE_LONG_TESTS=1"
+)
 
 
 class Load:
@@ -155,6 +158,7 @@ def test_keys_are_needed_and_revoked_without_a_restart(guarded: Endpoint, keys: 
     assert status(key) == 200
 
 
+@LONG
 def test_a_promotion_under_load_loses_and_mixes_nothing(
     guarded: Endpoint, key: str, tmp_path: Path, tiny_base: Path
 ) -> None:
@@ -201,6 +205,7 @@ def test_a_promotion_under_load_loses_and_mixes_nothing(
         assert answer.get("refinement", {}).get("model", answer["system_fingerprint"]) == answer["system_fingerprint"]
 
 
+@LONG
 def test_replicas_come_and_go_with_the_load(guarded: Endpoint, key: str) -> None:
     eventually(lambda: len(guarded.replicas()) == 1, 120, "one replica without load")
     with Load(guarded, 12, key, ignore_eos=True, max_tokens=100) as load:
