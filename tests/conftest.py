@@ -20,6 +20,11 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Unit tests first: they tell in seconds, and some want a process in which no Ray runs yet."""
+    items.sort(key=lambda item: not item.path.is_relative_to(ROOT / "tests" / "unit"))
+
+
 @pytest.fixture(scope="session")
 def ray_local() -> Iterator[None]:
     """One Ray for the whole test session: four logical CPUs, whatever the machine has, so that nothing deadlocks."""
