@@ -328,7 +328,7 @@ def test_vllms_useful_messages_are_kept_with_their_field() -> None:
         ("max_tokens must be at least 1, got 0.", "max_tokens must be at least 1, got 0."),
         ("application/json and/or text", "application/json and/or text"),
         ("no file '/srv/models/x/config.json' here", "no file '<path>' here"),
-        ("see ~/work/models/x", "see <path>"),
+        ("see ~/data/models/x", "see <path>"),
         (
             "Message: bad top_p (Request ID: ab-1), Internal exception: ValueError: x, original exception: y",
             "bad top_p",

@@ -13,15 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
 
-from toolace.calls import parse_answer, render_calls
-from toolace.calls.schema import Call, Chat, Message
+from toolace.calls import parse_answer
+from toolace.calls.schema import Chat, Message
 from toolace.config import RefineConfig
 from toolace.errors import ServingError
 from toolace.refinement.program import refine
 from toolace.rendering import REFINE_INSTRUCTION
 from toolace.rollouts.program import Completion, Request, drive
 from toolace.serving.errors import ApiError
-from toolace.serving.passes import Outcome, Round, parse_message
+from toolace.serving.passes import Outcome, Round
 from toolace.serving.protocol import Plan
 from toolace.serving.refining import refine_chat
 
@@ -485,32 +485,3 @@ def test_the_served_and_the_offline_program_agree(
     assert [
         ([turn["content"] for turn in asked["messages"]], asked.get("seed", n)) for n, asked in enumerate(engine.asked)
     ] == ([(contents, n if seed is None else used) for n, (contents, used) in enumerate(shown)])
-
-
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=6),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
-    max_leaves=6,
-)
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    st.lists(
-        st.builds(Call, name=st.sampled_from(["f", "g-h"]), arguments=st.dictionaries(st.sampled_from("ab"), VALUES)),
-        min_size=1,
-        max_size=3,
-    ),
-    st.sampled_from(["pythonic", "hermes", "llama3_json"]),
-)
-def test_written_calls_come_back_as_tool_calls(calls: list[Call], format: Any) -> None:
-    message = parse_message(render_calls(calls, format), format)
-    assert message["content"] is None
-    found = [(one["function"]["name"], json.loads(one["function"]["arguments"])) for one in message["tool_calls"]]
-    assert found == [(call.name, call.arguments) for call in calls]
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.text(alphabet="[](){}<>f=x1\"'\\ud8:,/_nametool_call ", max_size=30), st.sampled_from(["pythonic", "hermes"]))
-def test_any_text_becomes_a_message_that_can_be_sent(text: str, format: Any) -> None:
-    json.dumps(parse_message(text, format), ensure_ascii=False, allow_nan=False).encode()
