@@ -2,10 +2,10 @@
 
     python benchmarks/serving.py                       # builtin:tiny_base, 1, 8 and 32 concurrent clients
 
-One run, one model: (1) the library's own OpenAI app; (2) our endpoint, requests without refinement; (3) our endpoint, a
-single pass, adaptive and fixed 3 rounds of the same requests; (4) the same with n-gram drafting, and whether its greedy
-answers equal those without. Each app is started alone, warmed up, loaded by closed-loop clients, and ended. The last
-line is one JSON object.
+One run, one model: the library's own OpenAI app; our endpoint with requests that are not refined, refined, and refined
+by fixed 3 rounds; then our endpoint with each way to make an unchanged round cheap (n-gram drafting, reading the draft
+in one prompt pass, both), and whether its greedy answers equal those without. Each app is started alone, warmed up,
+loaded by closed-loop clients, and ended. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,11 +27,12 @@ from toolace.calls.schema import Sample
 from toolace.serving.config import ServeConfig, load_serve_config
 
 FIXED_ROUNDS = 3
+MODEL = "bench"
 
 
 @dataclass(slots=True)
 class Load:
-    """What a closed loop of clients saw: seconds and response of each request, and the seconds of the whole."""
+    """What a closed loop of clients saw: seconds and response of each request in its place, and those of the whole."""
 
     seconds: list[float] = field(default_factory=list)
     responses: list[dict[str, Any]] = field(default_factory=list)
@@ -46,9 +47,6 @@ class Load:
     @property
     def per_second(self) -> float:
         return round(len(self.seconds) / self.wall, 2)
-
-    def mean(self, read: Callable[[dict[str, Any]], float]) -> float:
-        return round(statistics.fmean(map(read, self.responses)), 3)
 
 
 def requests_of(samples: list[Sample], model: str, refinement: dict[str, Any] | None) -> list[dict[str, Any]]:
@@ -71,7 +69,7 @@ async def load(url: str, bodies: list[dict[str, Any]], clients: int) -> Load:
     """Send all bodies over `clients` connections, each the next as soon as its last is answered."""
     import httpx
 
-    seen = Load(responses=[{}] * len(bodies))
+    seen = Load(seconds=[0.0] * len(bodies), responses=[{}] * len(bodies))
     order = iter(enumerate(bodies))
     async with httpx.AsyncClient(timeout=300, limits=httpx.Limits(max_connections=clients)) as client:
 
@@ -79,7 +77,7 @@ async def load(url: str, bodies: list[dict[str, Any]], clients: int) -> Load:
             for place, body in order:
                 began = time.perf_counter()
                 response = await client.post(url, json=body)
-                seen.seconds.append(time.perf_counter() - began)
+                seen.seconds[place] = time.perf_counter() - began
                 if response.status_code != 200:
                     seen.errors += 1
                 seen.responses[place] = response.json()
@@ -88,13 +86,6 @@ async def load(url: str, bodies: list[dict[str, Any]], clients: int) -> Load:
         await asyncio.gather(*(one() for _ in range(clients)))
         seen.wall = time.perf_counter() - began
     return seen
-
-
-def message_of(response: dict[str, Any]) -> tuple[str | None, list[tuple[str, str]]]:
-    """Content and calls, to compare answers."""
-    message = response["choices"][0]["message"]
-    calls = [(c["function"]["name"], c["function"]["arguments"]) for c in message.get("tool_calls") or ()]
-    return message.get("content"), calls
 
 
 def first_right(sample: Sample, response: dict[str, Any]) -> bool:
@@ -131,49 +122,70 @@ def served(config: ServeConfig, *, library: bool) -> Iterator[str]:
         ray.shutdown()
 
 
-def measure(url: str, samples: list[Sample], model: str, options: argparse.Namespace) -> dict[str, dict[str, Load]]:
-    """Loads by mode and number of clients."""
-    modes: dict[str, dict[str, Any]] = {
-        "single": {"mode": "off"},
-        "adaptive": {"mode": "adaptive", "return_rounds": True},
-        "fixed": {"mode": "fixed", "max_rounds": FIXED_ROUNDS},
-    }
-    run: Callable[[Awaitable[Load]], Load] = lambda work: asyncio.run(_await(work))  # noqa: E731
-    run(load(url, requests_of(samples[:64], model, modes["adaptive"]), 8))
+MODES: dict[str, dict[str, Any]] = {
+    "single": {"mode": "off"},
+    "adaptive": {"mode": "adaptive", "return_rounds": True},
+    "fixed": {"mode": "fixed", "max_rounds": FIXED_ROUNDS},
+}
+WAYS: dict[str, dict[str, str]] = {
+    "none": {},
+    "ngram": {"drafting": "ngram"},
+    "prompt": {"check": "prompt"},
+    "ngram+prompt": {"drafting": "ngram", "check": "prompt"},
+}
+"""How an unchanged round is made cheap: settings `drafting` and `refinement.check`."""
+
+
+def with_way(config: ServeConfig, way: str) -> ServeConfig:
+    """The settings with one of `WAYS`."""
+    chosen = WAYS[way]
+    refinement = config.refinement.model_copy(update={"check": chosen.get("check", "generate")})
+    return config.model_copy(update={"drafting": chosen.get("drafting", "none"), "refinement": refinement})
+
+
+def measure(
+    url: str, samples: list[Sample], modes: Sequence[str], options: argparse.Namespace
+) -> dict[str, dict[str, Load]]:
+    """Loads by number of clients and mode; refined requests are fewer, since each takes several passes."""
+    run(load(url, requests_of(samples[:64], MODEL, MODES["adaptive"]), 8))
     return {
-        str(clients): {name: run(load(url, requests_of(samples, model, mode), clients)) for name, mode in modes.items()}
+        str(clients): {
+            mode: run(
+                load(
+                    url,
+                    requests_of(samples[: options.requests if mode == "single" else options.refined], MODEL, MODES[mode]),
+                    clients,
+                )
+            )
+            for mode in modes
+        }
         for clients in options.clients
     }
 
 
-async def _await(work: Awaitable[Load]) -> Load:
-    return await work
+def run(work: Coroutine[Any, Any, Load]) -> Load:
+    return asyncio.run(work)
 
 
 def summary(samples: list[Sample], loads: dict[str, Load]) -> dict[str, Any]:
     """One row of `by_concurrency`."""
-    single, adaptive, fixed = (loads[name] for name in ("single", "adaptive", "fixed"))
-    right = [i for i, (s, r) in enumerate(zip(samples, adaptive.responses, strict=True)) if first_right(s, r)]
-    ratio = None
-    if right:
-        told = [adaptive.responses[i]["refinement"]["steps"] for i in right]
-        whole = statistics.median(sum(step["ms"] for step in steps) for steps in told)
-        first = statistics.median(steps[0]["ms"] for steps in told)
-        ratio = round(whole / first, 3)
-    return {
-        "single_p50_ms": single.quantile(0.5),
-        "single_p95_ms": single.quantile(0.95),
-        "adaptive_p50_ms": adaptive.quantile(0.5),
-        "adaptive_p95_ms": adaptive.quantile(0.95),
-        "fixed3_p50_ms": fixed.quantile(0.5),
-        "fixed3_p95_ms": fixed.quantile(0.95),
-        "right_first_p50_ratio": ratio,
+    adaptive = loads["adaptive"]
+    told = [(i, response) for i, response in enumerate(adaptive.responses) if "refinement" in response]
+    right = [i for i, response in told if first_right(samples[i], response)]
+    whole = statistics.median(adaptive.seconds[i] for i in right) if right else float("nan")
+    one = statistics.median(loads["single"].seconds[i] for i in right) if right else float("nan")
+    row: dict[str, Any] = {}
+    for mode, seen in loads.items():
+        row |= {
+            f"{mode}_p50_ms": seen.quantile(0.5),
+            f"{mode}_p95_ms": seen.quantile(0.95),
+            f"{mode}_per_s": seen.per_second,
+        }
+    return row | {
+        "right_first_p50_ratio": round(whole / one, 3),
         "right_first": len(right),
-        "mean_rounds": adaptive.mean(lambda r: r["refinement"]["rounds"]),
-        "single_per_s": single.per_second,
-        "adaptive_per_s": adaptive.per_second,
-        "fixed3_per_s": fixed.per_second,
-        "errors": single.errors + adaptive.errors + fixed.errors,
+        "mean_rounds": round(statistics.fmean(r["refinement"]["rounds"] for _, r in told), 3),
+        "errors": sum(seen.errors for seen in loads.values()),
     }
 
 
@@ -187,12 +199,29 @@ def hit_rate(loads: dict[str, Load]) -> float:
     return round(cached / possible, 3) if possible else float("nan")
 
 
+def answers_of(response: dict[str, Any]) -> list[str]:
+    """Every answer of a refined response, to compare token for token: calls as they were written, without their ids."""
+    steps = response["refinement"]["steps"]
+    return [json.dumps([s["content"], [call["function"] for call in s["tool_calls"]]]) for s in steps]
+
+
+def compare(ours: Load, others: Load) -> tuple[int, int]:
+    """How many greedy answers are equal, of how many. A round too many or too few counts as unequal."""
+    equal = total = 0
+    for one, other in zip(map(answers_of, ours.responses), map(answers_of, others.responses), strict=True):
+        total += max(len(one), len(other))
+        equal += sum(a == b for a, b in zip(one, other, strict=False))
+    return equal, total
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="builtin:tiny_base", help="model directory, hub name or builtin name")
-    parser.add_argument("--requests", type=int, default=400, help="requests of each mode and concurrency")
-    parser.add_argument("--equality", type=int, default=2000, help="greedy answers compared between draftings")
+    parser.add_argument("--requests", type=int, default=400, help="unrefined requests of each concurrency")
+    parser.add_argument("--refined", type=int, default=160, help="refined requests of each mode and concurrency")
+    parser.add_argument("--equality", type=int, default=1000, help="refined requests whose answers are compared")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32], help="numbers of concurrent clients")
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS), help="besides none")
     parser.add_argument("--profile", default="demo", help="synthetic profile of the requests")
     parser.add_argument("--port", type=int, default=18431)
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="serving setting")
@@ -201,40 +230,45 @@ def main() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     from toolace.data.synthetic import generate
 
-    base = [f"model.path={options.model}", "model.max_model_len=1024", "model_id=bench", f"port={options.port}"]
+    base = [f"model.path={options.model}", "model.max_model_len=1024", f"model_id={MODEL}", f"port={options.port}"]
     config = load_serve_config(None, [*base, *options.set])
     rows = generate(2 * max(options.requests, options.equality), 77, profile=options.profile)
     samples = [sample for sample in rows if sample.kind != "dependent"]
-    bodies = samples[: options.requests]
-    compared = requests_of(samples[: options.equality], "bench", {"mode": "off"})
-    both: dict[str, list[dict[str, Any]]] = {}
+    compared = requests_of(samples[: options.equality], MODEL, MODES["adaptive"])
+    answers: dict[str, Load] = {}
     measured: dict[str, dict[str, dict[str, Load]]] = {}
 
     with served(config, library=True) as url:
-        asyncio.run(load(url, requests_of(samples[:64], "bench", None), 8))
-        library = {c: asyncio.run(load(url, requests_of(bodies, "bench", None), c)) for c in options.clients}
+        run(load(url, requests_of(samples[:64], MODEL, None), 8))
+        library = {c: run(load(url, requests_of(samples[: options.requests], MODEL, None), c)) for c in options.clients}
     say("ray.serve.llm's own app", {c: [seen.per_second, seen.quantile(0.5)] for c, seen in library.items()})
-    for drafting in ("none", "ngram"):
-        with served(config.model_copy(update={"drafting": drafting}), library=False) as url:
-            measured[drafting] = measure(url, bodies, "bench", options)
-            both[drafting] = asyncio.run(load(url, compared, 32)).responses
-        say(f"drafting {drafting}", {c: summary(bodies, loads) for c, loads in measured[drafting].items()})
-    equal = sum(message_of(a) == message_of(b) for a, b in zip(both["none"], both["ngram"], strict=True))
-    most, fewest = str(max(options.clients)), min(options.clients)
-    ratio = measured["none"][most]["single"].per_second / library[int(most)].per_second
-    best = "ngram" if equal == len(compared) else "none"
-    result = {
-        "passthrough_throughput_ratio": round(ratio, 3),
-        "added_p50_ms": round(measured["none"][str(fewest)]["single"].quantile(0.5) - library[fewest].quantile(0.5), 2),
-        "by_concurrency": {c: summary(bodies, loads) for c, loads in measured[best].items()},
-        "prefix_hit_rate": hit_rate(measured["none"][str(fewest)]),
-        "drafting": best,
-        "draft_answers_equal": equal,
-        "draft_answers_total": len(compared),
-        "by_drafting": {name: {c: summary(bodies, x) for c, x in loads.items()} for name, loads in measured.items()},
-        "library": {str(c): {"per_s": x.per_second, "p50_ms": x.quantile(0.5)} for c, x in library.items()},
-    }
-    print(json.dumps(result))
+    for way in dict.fromkeys(["none", *options.ways]):
+        with served(with_way(config, way), library=False) as url:
+            modes = tuple(MODES) if way == "none" else ("single", "adaptive")
+            measured[way] = measure(url, samples, modes, options)
+            answers[way] = run(load(url, compared, 32))
+        say(way, {c: summary(samples, loads) for c, loads in measured[way].items()})
+    equal = {way: compare(answers["none"], seen) for way, seen in answers.items()}
+    exact = [way for way, (same, total) in equal.items() if same == total]
+    most, fewest = max(options.clients), min(options.clients)
+    best = min(exact, key=lambda way: measured[way][str(fewest)]["adaptive"].quantile(0.5))
+    single = {c: loads["single"] for c, loads in measured["none"].items()}
+    print(
+        json.dumps(
+            {
+                "passthrough_throughput_ratio": round(single[str(most)].per_second / library[most].per_second, 3),
+                "added_p50_ms": round(single[str(fewest)].quantile(0.5) - library[fewest].quantile(0.5), 2),
+                "by_concurrency": {c: summary(samples, loads) for c, loads in measured[best].items()},
+                "prefix_hit_rate": hit_rate(measured["none"][str(fewest)]),
+                "drafting": best,
+                "draft_answers_equal": equal[best][0],
+                "draft_answers_total": equal[best][1],
+                "answers_equal": equal,
+                "by_way": {way: {c: summary(samples, x) for c, x in loads.items()} for way, loads in measured.items()},
+                "library": {str(c): {"per_s": x.per_second, "p50_ms": x.quantile(0.5)} for c, x in library.items()},
+            }
+        )
+    )
 
 
 def say(what: str, figures: Any) -> None:

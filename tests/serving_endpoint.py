@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import httpx
 from openai import AsyncOpenAI, OpenAI
+from openai.types.chat import ChatCompletion
 from prometheus_client.parser import text_string_to_metric_families
 
 from toolace.calls.schema import Sample
@@ -155,6 +156,19 @@ def calls_of(message: Any) -> list[tuple[str, Any]]:
     data = message if isinstance(message, dict) else message.model_dump()
     functions = [call["function"] for call in data.get("tool_calls") or ()]
     return [(function["name"], json.loads(function["arguments"])) for function in functions]
+
+
+def ask(client: OpenAI, body: dict[str, Any], **refinement: Any) -> ChatCompletion:
+    """The answer to a chat request with these `refinement` options."""
+    answer = client.chat.completions.create(**body, extra_body={"refinement": refinement} if refinement else None)
+    assert isinstance(answer, ChatCompletion)
+    return answer
+
+
+def told(answer: ChatCompletion) -> dict[str, Any]:
+    """The field `refinement` of an answer."""
+    found: dict[str, Any] = (answer.model_extra or {})["refinement"]
+    return found
 
 
 def post(endpoint: Endpoint, body: Any, **options: Any) -> httpx.Response:

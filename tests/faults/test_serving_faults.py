@@ -215,6 +215,20 @@ def test_replicas_come_and_go_with_the_load(guarded: Endpoint, key: str) -> None
     eventually(lambda: len(guarded.replicas()) == 1, 240, "one replica again")
 
 
+@LONG
+def test_long_prompts_bring_a_replica_where_few_requests_would_not() -> None:
+    scaling = ("max_replicas=2", "target_ongoing_requests=60", "upscale_delay_s=1", "downscale_delay_s=600")
+    settings = [f"replicas.{one}" for one in (*scaling, "target_queued_prefill_tokens=200")] + ["engine.max_num_seqs=1"]
+    arguments = [part for setting in settings for part in ("--set", setting)]
+    often = {"RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "0.5"}
+    with running_endpoint("--model", "builtin:tiny_base", *arguments, env=often) as endpoint:
+        assert len(endpoint.replicas()) == 1
+        # Eight of sixty requests, seven of which wait for the engine's one place with hundreds of prompt tokens each.
+        with Load(endpoint, 8, ignore_eos=True, max_tokens=100) as load:
+            eventually(lambda: len(endpoint.replicas()) == 2 or load.failures, 240, "two replicas for queued prompts")
+        assert load.failures == []
+
+
 def test_no_address_that_others_reach_without_keys() -> None:
     command = [str(TOOLACE), "serve", "--model", "builtin:tiny_base", "--host", "0.0.0.0", "--port", str(free_port())]
     refused = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment())

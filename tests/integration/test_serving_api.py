@@ -19,6 +19,7 @@ from pydantic import create_model
 from serving_bodies import OTHER_PATHS, OTHERS, chat_bodies
 from serving_endpoint import (
     Endpoint,
+    ask,
     body_of,
     calls_of,
     check_answered,
@@ -27,17 +28,14 @@ from serving_endpoint import (
     eventually,
     post,
     running_endpoint,
+    told,
 )
+from serving_offline import evaluate
 
 from toolace.calls import parse_answer
 from toolace.calls.schema import Sample
-from toolace.config import EngineConfig, ModelConfig, RefineConfig
+from toolace.config import RefineConfig
 from toolace.data.synthetic import generate
-from toolace.engines import open_engine
-from toolace.refinement.program import Refined, refine
-from toolace.rollouts.actor import open_codec
-from toolace.rollouts.program import Program
-from toolace.rollouts.worker import RolloutWorker
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]  # the first one waits for the endpoint
 pytest.importorskip("vllm", reason='needs an engine: pip install "toolace[cpu]"')
@@ -82,17 +80,6 @@ def first_replicas(endpoint: Endpoint) -> dict[str, int]:
 def sample() -> Sample:
     """A request that wants one call."""
     return next(sample for sample in demo_samples(40) if sample.kind == "single")
-
-
-def ask(client: OpenAI, body: dict[str, Any], **refinement: Any) -> ChatCompletion:
-    answer = client.chat.completions.create(**body, extra_body={"refinement": refinement} if refinement else None)
-    assert isinstance(answer, ChatCompletion)
-    return answer
-
-
-def told(answer: ChatCompletion) -> dict[str, Any]:
-    found: dict[str, Any] = (answer.model_extra or {})["refinement"]
-    return found
 
 
 # Refined or not
@@ -423,7 +410,7 @@ def test_what_is_served_is_what_is_evaluated(endpoint: Endpoint) -> None:
     """The offline program on the offline engine: the same calls, rounds and reasons to stop, greedy, at any load."""
     config = RefineConfig(max_rounds=5, max_tokens=160)
     samples = [*demo_samples(64), *generate(16, 3, profile="house", split="dev")]
-    offline = evaluate(samples, config)
+    offline = evaluate(samples, config, SEQUENCES)
     with endpoint.client() as client, ThreadPoolExecutor(12) as pool:
         bodies = [{**body_of(sample), "max_tokens": config.max_tokens} for sample in samples]
         served = list(
@@ -460,25 +447,3 @@ def test_no_other_request_makes_the_server_fail(endpoint: Endpoint, path: str, b
 
 def test_no_engine_died_of_what_was_sent(endpoint: Endpoint, first_replicas: dict[str, int]) -> None:
     assert endpoint.replicas() == first_replicas
-
-
-# What the tests share
-
-
-def evaluate(samples: list[Sample], config: RefineConfig) -> dict[str, Refined]:
-    """Refine all samples with the program and engine of evaluation, in this process."""
-    model = ModelConfig(path="builtin:tiny_base", max_model_len=1024)
-    found: dict[str, Refined] = {}
-
-    def program(sample: Sample) -> Program[dict[str, Any]]:
-        found[sample.id] = yield from refine(sample.chat, config=config, format=model.format)
-        return {}
-
-    engine = open_engine(model, EngineConfig(max_num_seqs=SEQUENCES, kv_cache_gib=0.5), threads=1)
-    try:
-        worker = RolloutWorker(engine, open_codec(model), rows_in_flight=SEQUENCES)
-        for row in worker.run((sample.id, program(sample)) for sample in samples):
-            assert row.error is None, row.error
-    finally:
-        engine.close()
-    return found

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from openai.types.chat import ChatCompletion
+from serving_fakes import BODY, LOGPROBS, A, Answer, B, C, Engine, Scorer, calls_of, completion
 
 from toolace.calls import parse_answer
 from toolace.calls.schema import Chat, Message
@@ -24,73 +22,6 @@ from toolace.serving.errors import ApiError
 from toolace.serving.passes import Outcome, Round
 from toolace.serving.protocol import Plan
 from toolace.serving.refining import refine_chat
-
-A, B, C = "[f(x=1)]", "[f(x=2)]", "[g(y='z')]"
-TOOLS = [{"type": "function", "function": {"name": name}} for name in ("f", "g")]
-BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "do it"}], "tools": TOOLS}
-LOGPROBS = {"content": [{"token": "a", "logprob": -0.5, "bytes": None, "top_logprobs": []}] * 2}
-
-
-def completion(n: int, content: str | None, finish: str = "stop", **choice: Any) -> dict[str, Any]:
-    """A chat completion as vLLM gives it for pass `n`, which reads 100 tokens and writes 10 + n."""
-    message = {"role": "assistant", "content": content, "reasoning": None, **choice.pop("message", {})}
-    details = {"cached_tokens": 90 * n, "created_cache_tokens": None}
-    return {
-        "id": f"chatcmpl-{n}",
-        "object": "chat.completion",
-        "created": 1000 + n,
-        "model": "m",
-        "system_fingerprint": "m@1",
-        "choices": [
-            {"index": 0, "message": message, "logprobs": None, "finish_reason": finish, "stop_reason": None, **choice}
-        ],
-        "usage": {
-            "prompt_tokens": 100,
-            "completion_tokens": 10 + n,
-            "total_tokens": 110 + n,
-            "prompt_tokens_details": details if n else None,
-        },
-    }
-
-
-Answer = str | Exception | dict[str, Any] | Callable[[int], Awaitable[dict[str, Any]]]
-
-
-class Engine:
-    """Answers in order: a text, a whole completion, an exception to raise, or a function to await."""
-
-    def __init__(self, *answers: Answer, now: float = 0.0, seconds: float = 0.5) -> None:
-        self.answers, self.now, self.seconds = list(answers), now, seconds
-        self.asked: list[dict[str, Any]] = []
-        self.left: list[float] = []
-
-    async def complete(self, body: dict[str, Any], left: float) -> dict[str, Any]:
-        n = len(self.asked)
-        self.asked.append(copy.deepcopy(body))
-        self.left.append(left)
-        self.now += self.seconds
-        answer = self.answers[n]
-        if isinstance(answer, Exception):
-            raise answer
-        if isinstance(answer, dict):
-            return answer
-        return completion(n, answer) if isinstance(answer, str) else await answer(n)
-
-    def run(self, plan: Plan | None = None, **options: Any) -> dict[str, Any]:
-        body = {**BODY, **options.pop("body", {})}
-        before = copy.deepcopy(body)
-        options.setdefault("format", "pythonic")
-        response = asyncio.run(refine_chat(body, plan or Plan(), self.complete, clock=lambda: self.now, **options))
-        assert body == before, "the client's body was changed"
-        ChatCompletion.model_validate(response, strict=True)
-        json.dumps(response, ensure_ascii=False, allow_nan=False).encode()
-        return response
-
-
-def calls_of(response: dict[str, Any]) -> list[tuple[str, Any]]:
-    calls = response["choices"][0]["message"].get("tool_calls", [])
-    return [(call["function"]["name"], json.loads(call["function"]["arguments"])) for call in calls]
-
 
 LATE = ApiError(504, "late")
 BOOM = ApiError(500, "boom")
@@ -344,18 +275,6 @@ def test_answers_of_two_models_are_not_mixed() -> None:
 
 
 # --- the accept margin ---
-
-
-class Scorer:
-    def __init__(self, *scores: float | Exception) -> None:
-        self.scores, self.asked = list(scores), []  # type: ignore[var-annotated]
-
-    async def __call__(self, body: dict[str, Any], draft: str) -> float:
-        self.asked.append((copy.deepcopy(body), draft))
-        score = self.scores.pop(0)
-        if isinstance(score, Exception):
-            raise score
-        return score
 
 
 MARGIN = Plan(accept_margin=1.0)

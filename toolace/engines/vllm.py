@@ -19,6 +19,30 @@ CPU_BLOCK_SIZE = 32
 INSTALL = 'pip install "toolace[cpu]" (no GPU) or pip install "toolace[gpu]"'
 
 
+def engine_options(engine: EngineConfig, *, max_model_len: int, gpu: bool) -> dict[str, Any]:
+    """vLLM's engine arguments that rollouts and serving share: what was evaluated is what is served."""
+    options: dict[str, Any] = {
+        "max_model_len": max_model_len,
+        "max_num_seqs": engine.max_num_seqs,
+        "tensor_parallel_size": engine.tensor_parallel,
+        "enable_prefix_caching": engine.prefix_caching,
+        "enforce_eager": (not gpu) if engine.enforce_eager is None else engine.enforce_eager,
+        # The model's own sampling defaults have no part in it.
+        "generation_config": "vllm",
+    }
+    block_size = engine.block_size or (None if gpu else CPU_BLOCK_SIZE)
+    if block_size is not None:
+        options["block_size"] = block_size
+    if gpu:
+        options["gpu_memory_utilization"] = engine.gpu_memory_utilization
+    else:
+        options["kv_cache_memory_bytes"] = int(engine.kv_cache_gib * 2**30)
+        # A seeded request that is prefilled in pieces kills vLLM 0.29 on CPU ("CPU Generator does not use offset").
+        options["enable_chunked_prefill"] = False
+        options["max_num_batched_tokens"] = max(max_model_len, 2048)
+    return options
+
+
 def prepare_environment(engine: EngineConfig, *, threads: int | None, gpu: bool) -> dict[str, str]:
     """Environment variables that vLLM must find when it is first imported.
 
@@ -70,27 +94,11 @@ class VLLMEngine:
         options: dict[str, Any] = {
             "model": model_dir,
             "dtype": dtype,
-            "max_model_len": max_model_len,
-            "max_num_seqs": engine.max_num_seqs,
-            "tensor_parallel_size": engine.tensor_parallel,
-            "enable_prefix_caching": engine.prefix_caching,
-            "enforce_eager": (not gpu) if engine.enforce_eager is None else engine.enforce_eager,
-            # Token ids in and out: no tokenizer, and the model's own sampling defaults have no part in it.
-            "skip_tokenizer_init": True,
-            "generation_config": "vllm",
+            "skip_tokenizer_init": True,  # token ids in and out
             "disable_log_stats": True,
             "use_tqdm_on_load": False,
+            **engine_options(engine, max_model_len=max_model_len, gpu=gpu),
         }
-        block_size = engine.block_size or (None if gpu else CPU_BLOCK_SIZE)
-        if block_size is not None:
-            options["block_size"] = block_size
-        if gpu:
-            options["gpu_memory_utilization"] = engine.gpu_memory_utilization
-        else:
-            options["kv_cache_memory_bytes"] = int(engine.kv_cache_gib * 2**30)
-            # A seeded request that is prefilled in pieces kills vLLM 0.29 on CPU ("CPU Generator does not use offset").
-            options["enable_chunked_prefill"] = False
-            options["max_num_batched_tokens"] = max(max_model_len, 2048)
         try:
             self._engine: Any = LLMEngine.from_engine_args(EngineArgs(**options))
         except Exception as error:  # whatever vLLM raises at start, it has not started

@@ -10,11 +10,12 @@ from typing import Any
 from toolace.config import apply_override
 from toolace.engines.door import context_length
 from toolace.engines.models import fingerprint, resolve_model
-from toolace.engines.vllm import CPU_BLOCK_SIZE
+from toolace.engines.vllm import engine_options
 from toolace.errors import ServingError
 from toolace.rendering import Renderer
 from toolace.serving.config import ServeConfig, validate_serve_config
 from toolace.serving.models import choose_model
+from toolace.serving.scaling import autoscaling
 
 APP_NAME = "toolace"
 TOOL_PARSERS = {"pythonic": "pythonic", "hermes": "hermes", "llama3_json": "llama3_json"}
@@ -46,14 +47,11 @@ def served_version(config: ServeConfig) -> str:
 
 def engine_arguments(config: ServeConfig, version: str) -> dict[str, Any]:
     """Arguments of vLLM's engine and of its OpenAI layer, the same as offline wherever answers depend on them."""
-    model, engine, gpu = config.model, config.engine, config.replicas.gpus > 0
+    model, gpu = config.model, config.replicas.gpus > 0
+    context = min(model.max_model_len, _own_context(model.path))
     arguments: dict[str, Any] = {
+        **engine_options(config.engine, max_model_len=context, gpu=gpu),
         "dtype": model.dtype if model.dtype != "auto" else ("bfloat16" if gpu else "float32"),
-        "max_model_len": min(model.max_model_len, _own_context(model.path)),
-        "max_num_seqs": engine.max_num_seqs,
-        "tensor_parallel_size": engine.tensor_parallel,
-        "enable_prefix_caching": engine.prefix_caching,
-        "enforce_eager": (not gpu) if engine.enforce_eager is None else engine.enforce_eager,
         "enable_auto_tool_choice": True,
         "tool_call_parser": TOOL_PARSERS[model.format],
         # Where JSON is asked for, free white space and keys that the schema does not name let a small model write
@@ -65,21 +63,10 @@ def engine_arguments(config: ServeConfig, version: str) -> dict[str, Any]:
         },
         "enable_prompt_tokens_details": True,
         # Greedy unless a request says otherwise, as in evaluation; the stop rule compares answers.
-        "generation_config": "vllm",
         "override_generation_config": {"temperature": 0.0},
         "fingerprint_mode": "custom",
         "fingerprint_value": version,
     }
-    block_size = engine.block_size or (None if gpu else CPU_BLOCK_SIZE)
-    if block_size is not None:
-        arguments["block_size"] = block_size
-    if gpu:
-        arguments["gpu_memory_utilization"] = engine.gpu_memory_utilization
-    else:
-        arguments["kv_cache_memory_bytes"] = int(engine.kv_cache_gib * 2**30)
-        # A seeded request that is prefilled in pieces kills vLLM 0.29 on CPU.
-        arguments["enable_chunked_prefill"] = False
-        arguments["max_num_batched_tokens"] = max(arguments["max_model_len"], 2048)
     if model.template is not None:
         renderer = Renderer.from_pretrained(resolve_model(model.path), format=model.format, template=model.template)
         arguments["chat_template"] = renderer.template
@@ -120,14 +107,7 @@ def llm_config(config: ServeConfig) -> Any:
         deployment_config={
             "max_ongoing_requests": replicas.max_ongoing_requests,
             "max_queued_requests": replicas.max_queued_requests,
-            "autoscaling_config": {
-                "min_replicas": replicas.min_replicas,
-                "max_replicas": replicas.max_replicas,
-                "initial_replicas": max(1, replicas.min_replicas),
-                "target_ongoing_requests": replicas.target_ongoing_requests,
-                "upscale_delay_s": replicas.upscale_delay_s,
-                "downscale_delay_s": replicas.downscale_delay_s,
-            },
+            "autoscaling_config": autoscaling(replicas),
             "graceful_shutdown_timeout_s": replicas.drain_s,
             "max_surge_percent": 100,
             "ray_actor_options": {"num_cpus": 0},
@@ -154,11 +134,11 @@ def build(config: ServeConfig) -> Any:
             f"ray.serve.llm cannot be imported ({error}): it needs vLLM. Install it with "
             'pip install "toolace[cpu]" (no GPU) or pip install "toolace[gpu]"'
         ) from None
-    from toolace.serving.engine import TokenizingEngine
+    from toolace.serving.engine import EngineServer
     from toolace.serving.ingress import bind_ingress
 
     engine = llm_config(config)
-    return bind_ingress(config, engine, build_llm_deployment(engine, bind_kwargs={"engine_cls": TokenizingEngine}))
+    return bind_ingress(config, engine, build_llm_deployment(engine, deployment_cls=EngineServer))
 
 
 def build_app(args: dict[str, Any]) -> Any:

@@ -13,6 +13,7 @@ from toolace.errors import ConfigError
 from toolace.settings_file import read_settings
 
 Mode = Literal["adaptive", "fixed", "off"]
+Check = Literal["generate", "prompt"]
 
 
 class RefinementSettings(Section):
@@ -29,6 +30,10 @@ class RefinementSettings(Section):
     accept_margin: float = Field(0.0, ge=0)
     """As `refine.accept_margin` of a run: 0 is the paper's rule, above it a changed answer must be preferred by so
     many nats."""
+    check: Check = "generate"
+    """How a round finds out that the answer stays. `generate`: write it again. `prompt`: first read the draft in one
+    prompt pass, and write only where a token of it is not the model's first choice. The answers are the same; which is
+    faster depends on prompt length and load, since the reading does not use the prefix cache."""
     refine_text: bool = True
     """Also check first answers without a call, as evaluation does; off: they end with `no_call` after one pass."""
 
@@ -52,6 +57,9 @@ class ReplicaSettings(Section):
     """Requests in flight a replica takes; more wait at the ingress."""
     max_queued_requests: int = Field(256, ge=0)
     """Requests that wait at one ingress replica; more are refused with 429 and Retry-After."""
+    target_queued_prefill_tokens: int | None = Field(None, ge=1)
+    """Scale up also when more prompt tokens a replica than this wait for their first token: long prompts fill an engine
+    that few requests seem to leave idle. Unset: by requests only."""
     upscale_delay_s: float = Field(10, ge=0)
     downscale_delay_s: float = Field(300, ge=0)
     cpus: float = Field(1, gt=0)

@@ -42,7 +42,7 @@ from toolace.serving.passes import Outcome
 from toolace.serving.playground import add_playground
 from toolace.serving.protocol import Plan, include_usage, is_refined, make_plan
 from toolace.serving.refining import refine_chat
-from toolace.serving.scoring import DraftScorer
+from toolace.serving.scoring import DraftScore, DraftScorer
 from toolace.serving.streaming import stream_refined
 
 EARLY_S = 5.0
@@ -63,7 +63,9 @@ class RefiningIngress(OpenAiIngress):  # type: ignore[misc]  # the library is un
         self._config = ServeConfig.model_validate(config)
         self._version = version
         self._metrics = shared_metrics()
-        self._scorer = DraftScorer(self._config) if self._config.refinement.accept_margin > 0 else None
+        settings = self._config.refinement
+        reads = settings.accept_margin > 0 or settings.check == "prompt"
+        self._scorer = DraftScorer(self._config) if reads else None
 
     async def chat(self, request: Request) -> Response:
         """POST /v1/chat/completions."""
@@ -112,7 +114,7 @@ class RefiningIngress(OpenAiIngress):  # type: ignore[misc]  # the library is un
         async def ask(method: str, asked: Any) -> Any:
             return await self._first(method, asked, request)
 
-        async def score(asked: dict[str, Any], draft: str) -> float:
+        async def score(asked: dict[str, Any], draft: str) -> DraftScore:
             assert self._scorer is not None
             return await self._scorer(asked, draft, ask)
 

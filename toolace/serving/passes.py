@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from toolace.calls import Answer, Call, CallFormat, parse_answer, render_calls, same_calls
 from toolace.rollouts.program import Completion
 from toolace.serving.errors import from_upstream
 from toolace.serving.protocol import Plan, Refinement, RefinementStep, ServedStopped
+from toolace.serving.scoring import DraftScore
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Outcome:
 @dataclass(frozen=True, slots=True)
 class Pass:
     """A pass: the engine's chat completion, its choice and the message for the client, and the text and answer that
-    the program works with."""
+    the program works with. `checked`: the draft was read, not written."""
 
     response: dict[str, Any]
     choice: dict[str, Any]
@@ -47,6 +48,7 @@ class Pass:
     text: str
     answer: Answer
     seconds: float
+    checked: bool = False
 
     @property
     def usage(self) -> dict[str, Any]:
@@ -100,6 +102,18 @@ def read_pass(response: dict[str, Any], format: CallFormat, seconds: float, *, c
         raise from_upstream(error) from error
 
 
+def repeated_pass(before: Pass, draft: str, score: DraftScore, format: CallFormat, seconds: float) -> Pass:
+    """The pass that greedy decoding would have made, where every token of the draft is the model's first choice."""
+    choice = {**before.response["choices"][0], "message": {"role": "assistant", "content": draft}, "logprobs": None}
+    response = {
+        **before.response,
+        "choices": [choice],
+        "usage": score.response.get("usage"),
+        "system_fingerprint": score.response.get("system_fingerprint"),
+    }
+    return replace(read_pass(response, format, seconds, constrained=False), checked=True)
+
+
 def _written(message: Mapping[str, Any], format: CallFormat) -> str:
     """A constrained answer as the text that the model would write; the raw arguments where they are cut off."""
     content = message.get("content") or ""
@@ -138,9 +152,15 @@ def round_of(passes: list[Pass]) -> Round:
 
 
 def respond(
-    body: Mapping[str, Any], plan: Plan, passes: list[Pass], last: Pass, stopped: ServedStopped
+    body: Mapping[str, Any],
+    plan: Plan,
+    passes: list[Pass],
+    last: Pass,
+    stopped: ServedStopped,
+    also: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """The chat completion for the client: `last` is the accepted pass, whose answer it is."""
+    """The chat completion for the client: `last` is the accepted pass, whose answer it is. `also` are completions that
+    are no pass, but count in the usage."""
     first, message, choice = passes[0], last.message, dict(last.choice)
     calls = message.get("tool_calls")
     if calls and body.get("parallel_tool_calls") is False:
@@ -149,8 +169,8 @@ def respond(
     if not body.get("logprobs"):
         choice["logprobs"] = None  # the margin may have asked for them
     usage: dict[str, Any] = {}
-    for one in passes:
-        usage = _add(usage, one.usage)
+    for one in [*(one.usage for one in passes), *(one.get("usage") or {} for one in also)]:
+        usage = _add(usage, one)
     refinement = Refinement(
         rounds=len(passes) - 1,
         stopped=stopped,
@@ -179,6 +199,7 @@ def _step(one: Pass) -> RefinementStep:
         tokens=done.tokens,
         prompt_tokens=done.prompt_tokens,
         cached_tokens=_cached(one.usage),
+        checked=one.checked,
         ms=round(one.seconds * 1000, 3),
     )
 
@@ -191,5 +212,5 @@ def _add(total: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, Mapping):
             result[key] = _add(old if isinstance(old, dict) else {}, value)
         else:
-            result[key] = value if old is None else old + (value or 0)
+            result[key] = old if value is None else value if old is None else old + value
     return result

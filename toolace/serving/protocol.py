@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from toolace.calls.literals import MAX_DEPTH, check_depth
 from toolace.refinement.program import Stopped
-from toolace.serving.config import Mode, RefinementSettings
+from toolace.serving.config import Check, Mode, RefinementSettings
 from toolace.serving.errors import ApiError, bad_request
 from toolace.serving.tools import check_tool_choice, check_tools, kind
 
@@ -52,12 +52,14 @@ class Plan:
     deadline_s: float = 600.0
     return_rounds: bool = False
     accept_margin: float = 0.0
+    check: Check = "generate"
     refine_text: bool = True
 
 
 class RefinementStep(BaseModel):
-    """One generated answer; the first is the direct one. `tokens` were generated, `prompt_tokens` read, of which
-    `cached_tokens` were in the engine's prefix cache."""
+    """One answer; the first is the direct one. `tokens` were generated, `prompt_tokens` read, of which `cached_tokens`
+    were in the engine's prefix cache. `checked`: the draft was read and found to be what the model would write again,
+    instead of being written."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -66,6 +68,7 @@ class RefinementStep(BaseModel):
     tokens: int
     prompt_tokens: int
     cached_tokens: int
+    checked: bool
     ms: float
 
 
@@ -121,6 +124,7 @@ def resolve(options: RefinementOptions, settings: RefinementSettings) -> Plan:
         deadline_s=deadline / 1000,
         return_rounds=bool(options.return_rounds),
         accept_margin=settings.accept_margin,
+        check=settings.check,
         refine_text=settings.refine_text,
     )
 

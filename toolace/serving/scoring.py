@@ -1,18 +1,21 @@
-"""How much the model prefers a draft: its summed log-probability as the answer to the refine turn, in one prompt pass.
+"""What the model thinks of a draft as the answer to the refine turn, read in one prompt pass.
 
-`accept_margin` compares it with the log-probability of the new answer. The prompt's token ids come from the engine's
-own chat rendering, the draft's from the project's renderer, so the sum is the one that evaluation takes.
+The summed log-probability is what `accept_margin` compares with that of a new answer. And where each token of the draft
+is the model's first choice, greedy decoding would write the draft again: such a round need not be generated. The
+prompt's token ids come from the engine's own chat rendering, the draft's from the project's renderer, so the sum is the
+one that evaluation takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from toolace.engines.models import resolve_model
 from toolace.rendering import Renderer
 from toolace.serving.config import ServeConfig
-from toolace.serving.errors import ApiError, from_upstream
+from toolace.serving.errors import ApiError
 
 Ask = Callable[[str, Any], Awaitable[Any]]
 """A method of the engine replica (`tokenize`, `completions`) and the library's request object -> its response."""
@@ -20,8 +23,21 @@ Ask = Callable[[str, Any], Awaitable[Any]]
 _RENDERED = ("model", "messages", "tools", "chat_template_kwargs")
 
 
+@dataclass(frozen=True, slots=True)
+class DraftScore:
+    """A draft, its end-of-turn token included, as the answer to a prompt.
+
+    `logprob` is the sum over its tokens, nats at temperature 1; `first_choice` says that no other token was as likely
+    anywhere. `response` is the engine's completion: its usage, and which weights answered.
+    """
+
+    logprob: float
+    first_choice: bool
+    response: Mapping[str, Any]
+
+
 class DraftScorer:
-    """Scores drafts for one model. Made in the ingress when the settings have an accept margin; loads a tokenizer."""
+    """Scores drafts for one model. Made in the ingress where the settings need it; loads a tokenizer."""
 
     def __init__(self, config: ServeConfig) -> None:
         model = config.model
@@ -29,8 +45,8 @@ class DraftScorer:
             resolve_model(model.path), format=model.format, template=model.template
         )
 
-    async def __call__(self, body: Mapping[str, Any], draft: str, ask: Ask) -> float:
-        """The summed log-probability (nats, temperature 1) of `draft` and its end of turn as the answer to `body`."""
+    async def __call__(self, body: Mapping[str, Any], draft: str, ask: Ask) -> DraftScore:
+        """Score `draft` as the answer to the chat request `body`."""
         from ray.serve.llm.openai_api_models import CompletionRequest
         from vllm.entrypoints.serve.tokenize.protocol import TokenizeChatRequest
 
@@ -45,14 +61,23 @@ class DraftScorer:
             "prompt_logprobs": 0,
         }
         response = (await ask("completions", CompletionRequest.model_validate(request))).model_dump()
-        table = response["choices"][0].get("prompt_logprobs")
-        if table is None or len(table) != len(prompt) + len(answer):
-            raise ApiError(500, "The engine gave no log-probabilities of the prompt.")
-        return sum(_logprob(at, token) for at, token in zip(table[len(prompt) :], answer, strict=True))
+        return read_score(response, len(prompt), answer)
 
 
-def _logprob(entry: Mapping[Any, Any], token: int) -> float:
-    found = entry.get(token, entry.get(str(token)))
+def read_score(response: Mapping[str, Any], prompt_tokens: int, answer: Sequence[int]) -> DraftScore:
+    """The score in a completion whose prompt was `prompt_tokens` and then `answer`; a 500 where there is none."""
+    table = response["choices"][0].get("prompt_logprobs")
+    if table is None or len(table) != prompt_tokens + len(answer):
+        raise ApiError(500, "The engine gave no log-probabilities of the prompt.")
+    found = [_entry(at, token) for at, token in zip(table[prompt_tokens:], answer, strict=True)]
+    return DraftScore(
+        sum(float(entry["logprob"]) for entry in found), all(entry.get("rank") == 1 for entry in found), response
+    )
+
+
+def _entry(at: Mapping[Any, Any], token: int) -> Mapping[str, Any]:
+    found = at.get(token, at.get(str(token)))
     if found is None:
-        raise from_upstream({"error": {"message": "a token of the prompt has no log-probability", "code": 500}})
-    return float(found["logprob"])
+        raise ApiError(500, "A token of the prompt has no log-probability.")
+    entry: Mapping[str, Any] = found
+    return entry

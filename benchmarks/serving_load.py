@@ -1,0 +1,122 @@
+"""Does the refining endpoint stay as it is under load: ten minutes of closed-loop clients, errors and memory counted.
+
+    python benchmarks/serving_load.py                  # 10 minutes, 16 clients, builtin:tiny_base
+
+Memory is the resident set of each Serve process (ingress, engine replica and its engine, proxy, controller), read every
+ten seconds; the slope is fitted to the second half, when caches and pools are full. 429 and 503 are declared
+back-pressure; anything else that is no 200 is an error. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from serving import MODEL, MODES, requests_of, served, with_way
+
+from toolace.serving.config import load_serve_config
+
+SAMPLE_S = 10.0
+WATCHED = ("ray::ServeReplica", "ray::ProxyActor", "ray::ServeController", "VLLM::EngineCore")
+PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def resident_mb() -> dict[str, float]:
+    """Resident memory of the processes that serve, by title and pid."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit():
+                title = (entry / "cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
+                if title.startswith(WATCHED):
+                    found[f"{title} {entry.name}"] = int((entry / "statm").read_text().split()[1]) * PAGE_MB
+        except OSError:
+            continue  # it ended meanwhile
+    return found
+
+
+async def clients(url: str, bodies: list[dict[str, Any]], number: int, seconds: float) -> dict[str, Any]:
+    """Closed-loop clients until the time is over; latencies, statuses and memory on the way."""
+    import httpx
+
+    latencies: list[float] = []
+    statuses: Counter[str] = Counter()
+    memory: list[tuple[float, dict[str, float]]] = []
+    begin = time.perf_counter()
+
+    async def ask(first: int) -> None:
+        async with httpx.AsyncClient(timeout=300) as client:
+            place = first
+            while time.perf_counter() - begin < seconds:
+                began = time.perf_counter()
+                try:
+                    statuses[str((await client.post(url, json=bodies[place % len(bodies)])).status_code)] += 1
+                except httpx.HTTPError as error:
+                    statuses[type(error).__name__] += 1
+                latencies.append(time.perf_counter() - began)
+                place += number
+
+    async def watch() -> None:
+        while time.perf_counter() - begin < seconds:
+            memory.append((time.perf_counter() - begin, resident_mb()))
+            print(f"{memory[-1][0]:.0f} s: {dict(statuses)}", file=sys.stderr, flush=True)
+            await asyncio.sleep(SAMPLE_S)
+
+    await asyncio.gather(watch(), *(ask(first) for first in range(number)))
+    ordered = sorted(latencies)
+    half = [(at, seen) for at, seen in memory if at > seconds / 2]
+    names = set.intersection(*(set(seen) for _, seen in half)) if half else set()
+    return {
+        "seconds": round(time.perf_counter() - begin, 1),
+        "clients": number,
+        "requests": len(latencies),
+        "per_s": round(len(latencies) / seconds, 2),
+        "p50_ms": round(1000 * ordered[len(ordered) // 2], 1),
+        "p95_ms": round(1000 * ordered[int(0.95 * (len(ordered) - 1))], 1),
+        "statuses": dict(statuses),
+        "errors": sum(count for status, count in statuses.items() if status not in ("200", "429", "503")),
+        "back_pressure": statuses["429"] + statuses["503"],
+        "memory_mb": {name: [round(seen.get(name, 0.0), 1) for _, seen in (memory[0], *half[:1], memory[-1])] for name in names},
+        "memory_slope_mb_per_min": {name: round(slope([(at, seen[name]) for at, seen in half]), 3) for name in names},
+    }
+
+
+def slope(points: list[tuple[float, float]]) -> float:
+    """Least-squares slope, per minute."""
+    if len(points) < 2:
+        return float("nan")
+    return 60 * statistics.linear_regression([at for at, _ in points], [mb for _, mb in points]).slope
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="builtin:tiny_base", help="model directory, hub name or builtin name")
+    parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--clients", type=int, default=16, help="the knee of the throughput curve")
+    parser.add_argument("--way", default="none", help="how rounds are made cheap, as in benchmarks/serving.py")
+    parser.add_argument("--port", type=int, default=18432)
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="serving setting")
+    options = parser.parse_args()
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    from toolace.data.synthetic import generate
+
+    base = [f"model.path={options.model}", "model.max_model_len=1024", f"model_id={MODEL}", f"port={options.port}"]
+    config = load_serve_config(None, [*base, *options.set])
+    # More prompts than the prefix cache holds, so that its turnover is part of what is measured.
+    bodies = requests_of(list(generate(4000, 78, profile="demo")), MODEL, MODES["adaptive"])
+    with served(with_way(config, options.way), library=False) as url:
+        result = asyncio.run(clients(url, bodies, options.clients, options.seconds))
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

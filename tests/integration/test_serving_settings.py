@@ -1,0 +1,40 @@
+"""The endpoint with the settings that make a round cheaper: n-gram drafting, reading a draft, and the accept margin."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from serving_endpoint import ask, body_of, calls_of, demo_samples, running_endpoint, told
+from serving_offline import evaluate
+
+from toolace.calls import parse_answer
+from toolace.config import RefineConfig
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
+pytest.importorskip("vllm", reason='needs an engine: pip install "toolace[cpu]"')
+
+
+def test_cheaper_rounds_give_the_answers_of_evaluation() -> None:
+    config = RefineConfig(max_rounds=5, max_tokens=160, accept_margin=0.5)
+    samples = demo_samples(80)
+    chosen = ("drafting=ngram", "refinement.check=prompt", "refinement.accept_margin=0.5", "engine.max_num_seqs=16")
+    offline = evaluate(samples, config)
+    settings = [part for one in chosen for part in ("--set", one)]
+    with (
+        running_endpoint("--model", "builtin:tiny_base", *settings) as endpoint,
+        endpoint.client() as client,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        bodies = [{**body_of(sample), "max_tokens": config.max_tokens} for sample in samples]
+        answers = list(pool.map(lambda body: ask(client, body, return_rounds=True), bodies))
+    assert {"unchanged", "margin"} <= {told(answer)["stopped"] for answer in answers}
+    for sample, answer in zip(samples, answers, strict=True):
+        expected, found, message = offline[sample.id], told(answer), answer.choices[0].message
+        assert (found["rounds"], found["stopped"]) == (expected.rounds, expected.stopped), sample.id
+        written = parse_answer(expected.text, "pythonic")
+        assert calls_of(message) == [(call.name, call.arguments) for call in written.calls], sample.id
+        assert (message.content or "") == written.text, sample.id
+        # A round that changes nothing is read, and no round that changes something.
+        read = [step["checked"] for step in found["steps"]]
+        assert read == [False] * (len(read) - 1) + [found["stopped"] == "unchanged"], sample.id
