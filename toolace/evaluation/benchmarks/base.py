@@ -1,0 +1,66 @@
+"""What a benchmark is here: rows from a folder in its official layout, a verdict on raw model text, and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from toolace.calls.schema import Chat
+
+Output = str | Sequence[Sequence[str]]
+"""Raw model text; for multi-turn rows a list of steps (texts) for each turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkRow:
+    """One row of a benchmark.
+
+    `chat` is what the model is asked. `problem` says why a row cannot be scored (its files are faulty): it is counted
+    in the denominator as wrong, and named. `raw` and `gold` are the official entry and its answer, as in the files.
+    """
+
+    id: str
+    category: str
+    chat: Chat
+    raw: Mapping[str, Any]
+    gold: Any
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RowVerdict:
+    """A judged row. `error` is None where correct, else the benchmark's own error kind (`bad_row` for faulty files).
+
+    `parts` are counts for scores that are not per row, such as true positives of argument names.
+    """
+
+    id: str
+    category: str
+    correct: bool
+    error: str | None = None
+    detail: str = ""
+    parts: Mapping[str, float] | None = None
+
+
+class Benchmark(Protocol):
+    """One benchmark. `judge` never raises for any text; `scores` may take verdicts of a part of the rows."""
+
+    name: str
+
+    def load(self, folder: Path) -> list[BenchmarkRow]:
+        """All rows of the categories whose files are in `folder`, in file order.
+
+        Raises `DataError` naming the folder and the files looked for where there are none.
+        """
+        ...
+
+    def judge(self, row: BenchmarkRow, output: Output) -> RowVerdict:
+        """The verdict on raw model text."""
+        ...
+
+    def scores(self, verdicts: Iterable[RowVerdict], sizes: Mapping[str, int]) -> dict[str, float | None]:
+        """Scores 0..1 by name. `sizes` are the rows of each category at hand; a score whose categories are not all
+        complete is None: a partial run never gives a full score."""
+        ...
