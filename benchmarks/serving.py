@@ -153,7 +153,9 @@ def measure(
             mode: run(
                 load(
                     url,
-                    requests_of(samples[: options.requests if mode == "single" else options.refined], MODEL, MODES[mode]),
+                    requests_of(
+                        samples[: options.requests if mode == "single" else options.refined], MODEL, MODES[mode]
+                    ),
                     clients,
                 )
             )

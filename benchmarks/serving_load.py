@@ -84,7 +84,9 @@ async def clients(url: str, bodies: list[dict[str, Any]], number: int, seconds: 
         "statuses": dict(statuses),
         "errors": sum(count for status, count in statuses.items() if status not in ("200", "429", "503")),
         "back_pressure": statuses["429"] + statuses["503"],
-        "memory_mb": {name: [round(seen.get(name, 0.0), 1) for _, seen in (memory[0], *half[:1], memory[-1])] for name in names},
+        "memory_mb": {
+            name: [round(seen.get(name, 0.0), 1) for _, seen in (memory[0], *half[:1], memory[-1])] for name in names
+        },
         "memory_slope_mb_per_min": {name: round(slope([(at, seen[name]) for at, seen in half]), 3) for name in names},
     }
 

@@ -1,7 +1,7 @@
 """Rounds of model-aware training (ToolACE-R), from rows to a report.
 
     python ray_jobs/train_rounds.py --config configs/demo.yaml
-    ray job submit --working-dir . -- python ray_jobs/train_rounds.py --config configs/demo.yaml
+    ray job submit --working-dir . -- python ray_jobs/train_rounds.py --config configs/demo.yaml --set root=/mnt/runs
 
 Run it again to continue a run that was stopped.
 """

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from toolace.config import ClusterConfig
-from toolace.errors import ClusterError
-from toolace.rounds.cluster import _end, _ray_children, cluster
+from toolace.errors import ClusterError, ConfigError
+from toolace.rounds.cluster import _end, _ray_children, check_lasting, cluster
 
 
 def test_ray_that_cannot_start_is_one_error_that_says_what_to_do(
@@ -46,3 +46,12 @@ def test_only_processes_of_ray_are_ended() -> None:
         for process in (other, ours):
             process.kill()
             process.wait()
+
+
+def test_a_run_is_not_written_into_the_copy_that_ray_makes_for_a_job() -> None:
+    copy = Path("/tmp/ray/session_1/runtime_resources/working_dir_files/_ray_pkg_0123")
+    with pytest.raises(ConfigError, match=r"root 'runs' is relative.*--set root="):
+        check_lasting("runs", copy)
+    for root in ("/mnt/runs", "s3://bucket/runs"):
+        check_lasting(root, copy)
+    check_lasting("runs", Path("/srv/project"))

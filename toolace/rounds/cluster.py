@@ -6,13 +6,15 @@ import contextlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from toolace.config import ClusterConfig
-from toolace.errors import ClusterError
+from toolace.errors import ClusterError, ConfigError
 
 MIN_LOGICAL_CPUS = 4
 """A local cluster declares at least this many CPUs: stages that wait for each other must never block each other."""
+_JOB_COPY = "/runtime_resources/working_dir_files/"
 END_S = 5.0
 """Seconds that processes of a failed start have to end by themselves."""
 
@@ -55,6 +57,19 @@ def cluster(config: ClusterConfig) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def check_lasting(root: str, folder: Path) -> None:
+    """Refuse a run below `folder`, the working directory, where that is Ray's copy for a submitted job.
+
+    Ray deletes the copy some time after the job, and the run with it. Raises `ConfigError`.
+    """
+    if _JOB_COPY in folder.as_posix() and "://" not in root and not Path(root).is_absolute():
+        raise ConfigError(
+            f"root {root!r} is relative, and this job runs in Ray's temporary copy of the working directory, which "
+            "goes when the cluster does. Name a place that stays and that every node reaches: --set root=/mnt/runs, "
+            '--set root="$PWD/runs" on one machine, or s3://'
+        )
 
 
 def _start(**options: Any) -> None:

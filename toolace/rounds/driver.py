@@ -11,12 +11,13 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from toolace.config import Config, TrainConfig
 from toolace.engines.models import fingerprint, resolve_model
-from toolace.rounds.cluster import cluster
+from toolace.rounds.cluster import check_lasting, cluster
 from toolace.rounds.context import ModelRef, Run
 from toolace.rounds.events import EventLog
 from toolace.rounds.ingest import data_stage, ingest
@@ -37,6 +38,7 @@ def run_rounds(config: Config, progress: Progress | None = None) -> dict[str, An
 
     Raises `ToolaceError` with the way out; what is finished by then stays finished.
     """
+    check_lasting(config.root, Path.cwd())
     store = Store(config.run_dir)
     run = Run(config, store, EventLog(store), progress or Progress())
     with _terminates(), RunLock(store):
