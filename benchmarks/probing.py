@@ -78,7 +78,12 @@ def ours(options: argparse.Namespace, folder: Path, mode: str) -> tuple[dict[str
         [RolloutJob(mode, str(folder / "samples"), program, out)],
         model=model_config(options),
         engine=EngineConfig(max_num_seqs=options.max_num_seqs),
-        rollout=RolloutConfig(shard_rows=options.shard_rows, gpus_per_actor=options.gpus),
+        rollout=RolloutConfig(
+            shard_rows=options.shard_rows,
+            gpus_per_actor=options.gpus,
+            min_actors=options.actors,
+            max_actors=options.actors,
+        ),
     ).values()
     if counts.failed:
         raise SystemExit(f"{counts.failed} rows failed: {counts.examples}")
@@ -117,7 +122,8 @@ def main() -> None:
     parser.add_argument("--max-num-seqs", type=int, default=256, help="sequences decoded at the same time")
     parser.add_argument("--shard-rows", type=int, default=64, help="rows of a shard")
     parser.add_argument("--seed", type=int, default=1, help="of the pool and of the draws")
-    parser.add_argument("--gpus", type=float, default=0, help="GPUs of the engine's actor")
+    parser.add_argument("--actors", type=int, default=1, help="engines of ours, which share the cores between them")
+    parser.add_argument("--gpus", type=float, default=0, help="GPUs of an engine's actor")
     parser.add_argument("--step", choices=["raw"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.step == "raw":
