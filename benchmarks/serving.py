@@ -2,10 +2,11 @@
 
     python benchmarks/serving.py                       # builtin:tiny_base, 1, 8 and 32 concurrent clients
 
-One run, one model: the library's own OpenAI app; our endpoint with requests that are not refined, refined, and refined
-by fixed 3 rounds; then our endpoint with each way to make an unchanged round cheap (n-gram drafting, reading the draft
-in one prompt pass, both), and whether its greedy answers equal those without. Each app is started alone, warmed up,
-loaded by closed-loop clients, and ended. The last line is one JSON object.
+All apps run at once on one Ray, each with an engine of its own that idles while another is asked: the library's own
+OpenAI app, ours, and ours with each way to make an unchanged round cheap (n-gram drafting, reading the draft in one
+prompt pass, both). Closed-loop clients ask them by turns, some requests at a time, so that a machine that slows down
+slows all of them. Then each way's greedy answers are compared with those of ours without it. The last line is one JSON
+object.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,13 +45,23 @@ class Load:
         ordered = sorted(self.seconds)
         return round(1000 * ordered[min(len(ordered) - 1, int(q * len(ordered)))], 2) if ordered else float("nan")
 
+    def add(self, more: Load) -> None:
+        """Put another load behind this one."""
+        self.seconds += more.seconds
+        self.responses += more.responses
+        self.wall += more.wall
+        self.errors += more.errors
+
     @property
     def per_second(self) -> float:
         return round(len(self.seconds) / self.wall, 2)
 
 
-def requests_of(samples: list[Sample], model: str, refinement: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """The chat bodies of samples; `refinement` None leaves our field out (the library's app)."""
+def requests_of(
+    samples: list[Sample], model: str, refinement: dict[str, Any] | None, salt: str = "bench"
+) -> list[dict[str, Any]]:
+    """The chat bodies of samples; `refinement` None leaves our field out (the library's app). Requests with different
+    salts share nothing in the prefix cache."""
     beside = {} if refinement is None else {"refinement": refinement}
     return [
         {
@@ -59,6 +70,7 @@ def requests_of(samples: list[Sample], model: str, refinement: dict[str, Any] | 
             "tools": [tool.openai() for tool in sample.chat.tools],
             "temperature": 0,
             "max_tokens": 96,
+            "cache_salt": salt,
             **beside,
         }
         for sample in samples
@@ -100,29 +112,40 @@ def first_right(sample: Sample, response: dict[str, Any]) -> bool:
 
 
 @contextmanager
-def served(config: ServeConfig, *, library: bool) -> Iterator[str]:
-    """A Ray with one app on it: ours, or the library's on the same engine. Yields the base URL."""
+def served(port: int, apps: Mapping[str, ServeConfig]) -> Iterator[Callable[[str], str]]:
+    """A Ray with an app for each name (`library`: that of `ray.serve.llm`). Yields name -> URL of its chat route."""
     import ray
     from ray import serve
 
     from toolace.serving.app import build, llm_config
 
-    ray.init(address="local", num_cpus=8, include_dashboard=False, log_to_driver=False, object_store_memory=200 << 20)
-    serve.start(http_options={"host": "127.0.0.1", "port": config.port}, proxy_location="HeadOnly")
+    ray.init(
+        address="local",
+        num_cpus=4 * len(apps),
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=200 << 20,
+    )
+    serve.start(http_options={"host": "127.0.0.1", "port": port}, proxy_location="HeadOnly")
     try:
-        if library:
-            from ray.serve.llm import build_openai_app
+        for name, config in apps.items():
+            if name == LIBRARY:
+                from ray.serve.llm import build_openai_app
 
-            serve.run(build_openai_app({"llm_configs": [llm_config(config)]}), name="library", route_prefix="/")
-        else:
-            serve.run(build(config), name="toolace", route_prefix="/")
-        yield f"http://127.0.0.1:{config.port}/v1/chat/completions"
+                app = build_openai_app({"llm_configs": [llm_config(config)]})
+            else:
+                app = build(config)
+            serve.run(app, name=name, route_prefix=f"/{name}")
+            say(name, "is up")
+        yield lambda name: f"http://127.0.0.1:{port}/{name}/v1/chat/completions"
     finally:
         serve.shutdown()
         ray.shutdown()
 
 
-MODES: dict[str, dict[str, Any]] = {
+LIBRARY = "library"
+MODES: dict[str, dict[str, Any] | None] = {
+    "plain": None,
     "single": {"mode": "off"},
     "adaptive": {"mode": "adaptive", "return_rounds": True},
     "fixed": {"mode": "fixed", "max_rounds": FIXED_ROUNDS},
@@ -131,51 +154,51 @@ WAYS: dict[str, dict[str, str]] = {
     "none": {},
     "ngram": {"drafting": "ngram"},
     "prompt": {"check": "prompt"},
-    "ngram+prompt": {"drafting": "ngram", "check": "prompt"},
+    "both": {"drafting": "ngram", "check": "prompt"},
 }
 """How an unchanged round is made cheap: settings `drafting` and `refinement.check`."""
+TURNS = [
+    *((LIBRARY, "plain"), ("none", "single"), ("none", "adaptive"), ("none", "fixed")),
+    *(("ngram", "single"), ("ngram", "adaptive"), ("prompt", "single"), ("prompt", "adaptive")),
+    *(("both", "single"), ("both", "adaptive")),
+]
 
 
 def with_way(config: ServeConfig, way: str) -> ServeConfig:
     """The settings with one of `WAYS`."""
-    chosen = WAYS[way]
+    chosen = WAYS.get(way, {})
     refinement = config.refinement.model_copy(update={"check": chosen.get("check", "generate")})
     return config.model_copy(update={"drafting": chosen.get("drafting", "none"), "refinement": refinement})
 
 
-def measure(
-    url: str, samples: list[Sample], modes: Sequence[str], options: argparse.Namespace
-) -> dict[str, dict[str, Load]]:
-    """Loads by number of clients and mode; refined requests are fewer, since each takes several passes."""
-    run(load(url, requests_of(samples[:64], MODEL, MODES["adaptive"]), 8))
-    return {
-        str(clients): {
-            mode: run(
-                load(
-                    url,
-                    requests_of(
-                        samples[: options.requests if mode == "single" else options.refined], MODEL, MODES[mode]
-                    ),
-                    clients,
-                )
-            )
-            for mode in modes
-        }
-        for clients in options.clients
-    }
+Measured = dict[tuple[str, str], Load]
+"""By app and mode."""
+
+
+def measure(url_of: Callable[[str], str], samples: list[Sample], clients: int, options: argparse.Namespace) -> Measured:
+    """Ask every app in every mode by turns; the loads of the turns in one."""
+    found: Measured = {turn: Load() for turn in TURNS}
+    chunk = max(options.chunk, 3 * clients)
+    for number in range(options.turns):
+        part = samples[number * chunk : (number + 1) * chunk]
+        for app, mode in TURNS:
+            seen = run(load(url_of(app), requests_of(part, MODEL, MODES[mode], f"{mode} {clients}"), clients))
+            found[app, mode].add(seen)
+    return found
 
 
 def run(work: Coroutine[Any, Any, Load]) -> Load:
     return asyncio.run(work)
 
 
-def summary(samples: list[Sample], loads: dict[str, Load]) -> dict[str, Any]:
+def summary(samples: list[Sample], measured: Measured, way: str) -> dict[str, Any]:
     """One row of `by_concurrency`."""
-    adaptive = loads["adaptive"]
+    loads = {mode: measured[app, mode] for app, mode in TURNS if app == way}
+    adaptive, single = loads["adaptive"], loads["single"]
     told = [(i, response) for i, response in enumerate(adaptive.responses) if "refinement" in response]
     right = [i for i, response in told if first_right(samples[i], response)]
     whole = statistics.median(adaptive.seconds[i] for i in right) if right else float("nan")
-    one = statistics.median(loads["single"].seconds[i] for i in right) if right else float("nan")
+    one = statistics.median(single.seconds[i] for i in right) if right else float("nan")
     row: dict[str, Any] = {}
     for mode, seen in loads.items():
         row |= {
@@ -191,10 +214,10 @@ def summary(samples: list[Sample], loads: dict[str, Load]) -> dict[str, Any]:
     }
 
 
-def hit_rate(loads: dict[str, Load]) -> float:
+def hit_rate(adaptive: Load) -> float:
     """Cached share of the tokens that the refine passes could have from the first pass: its prompt and its answer."""
     cached = possible = 0
-    for response in loads["adaptive"].responses:
+    for response in adaptive.responses:
         steps = response["refinement"]["steps"]
         cached += sum(step["cached_tokens"] for step in steps[1:])
         possible += sum(step["prompt_tokens"] + step["tokens"] - 1 for step in steps[:-1])
@@ -219,11 +242,10 @@ def compare(ours: Load, others: Load) -> tuple[int, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="builtin:tiny_base", help="model directory, hub name or builtin name")
-    parser.add_argument("--requests", type=int, default=400, help="unrefined requests of each concurrency")
-    parser.add_argument("--refined", type=int, default=160, help="refined requests of each mode and concurrency")
-    parser.add_argument("--equality", type=int, default=1000, help="refined requests whose answers are compared")
+    parser.add_argument("--turns", type=int, default=3, help="turns of each app and mode at each concurrency")
+    parser.add_argument("--chunk", type=int, default=40, help="requests a turn, at least three a client")
+    parser.add_argument("--equality", type=int, default=950, help="refined requests whose answers are compared")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32], help="numbers of concurrent clients")
-    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS), help="besides none")
     parser.add_argument("--profile", default="demo", help="synthetic profile of the requests")
     parser.add_argument("--port", type=int, default=18431)
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="serving setting")
@@ -234,40 +256,39 @@ def main() -> None:
 
     base = [f"model.path={options.model}", "model.max_model_len=1024", f"model_id={MODEL}", f"port={options.port}"]
     config = load_serve_config(None, [*base, *options.set])
-    rows = generate(2 * max(options.requests, options.equality), 77, profile=options.profile)
+    rows = generate(2 * max(options.turns * 3 * max(options.clients), options.equality), 77, profile=options.profile)
     samples = [sample for sample in rows if sample.kind != "dependent"]
-    compared = requests_of(samples[: options.equality], MODEL, MODES["adaptive"])
-    answers: dict[str, Load] = {}
-    measured: dict[str, dict[str, dict[str, Load]]] = {}
-
-    with served(config, library=True) as url:
-        run(load(url, requests_of(samples[:64], MODEL, None), 8))
-        library = {c: run(load(url, requests_of(samples[: options.requests], MODEL, None), c)) for c in options.clients}
-    say("ray.serve.llm's own app", {c: [seen.per_second, seen.quantile(0.5)] for c, seen in library.items()})
-    for way in dict.fromkeys(["none", *options.ways]):
-        with served(with_way(config, way), library=False) as url:
-            modes = tuple(MODES) if way == "none" else ("single", "adaptive")
-            measured[way] = measure(url, samples, modes, options)
-            answers[way] = run(load(url, compared, 32))
-        say(way, {c: summary(samples, loads) for c, loads in measured[way].items()})
+    compared = requests_of(samples[-options.equality :], MODEL, MODES["adaptive"], "compared")
+    with served(options.port, {name: with_way(config, name) for name in (LIBRARY, *WAYS)}) as url_of:
+        for app, mode in TURNS:
+            run(load(url_of(app), requests_of(samples[-32:], MODEL, MODES[mode]), 8))
+        measured = {clients: measure(url_of, samples, clients, options) for clients in options.clients}
+        for clients, seen in measured.items():
+            say(
+                f"{clients} clients",
+                {f"{app} {mode}": [x.per_second, x.quantile(0.5)] for (app, mode), x in seen.items()},
+            )
+        answers = {way: run(load(url_of(way), compared, 32)) for way in WAYS}
     equal = {way: compare(answers["none"], seen) for way, seen in answers.items()}
     exact = [way for way, (same, total) in equal.items() if same == total]
-    most, fewest = max(options.clients), min(options.clients)
-    best = min(exact, key=lambda way: measured[way][str(fewest)]["adaptive"].quantile(0.5))
-    single = {c: loads["single"] for c, loads in measured["none"].items()}
+    fewest, most = min(options.clients), max(options.clients)
+    best = min(exact, key=lambda way: measured[fewest][way, "adaptive"].quantile(0.5))
+    by_way = {way: {str(c): summary(samples, seen, way) for c, seen in measured.items()} for way in WAYS}
+    plain = {c: seen[LIBRARY, "plain"] for c, seen in measured.items()}
+    off = {c: seen["none", "single"] for c, seen in measured.items()}
     print(
         json.dumps(
             {
-                "passthrough_throughput_ratio": round(single[str(most)].per_second / library[most].per_second, 3),
-                "added_p50_ms": round(single[str(fewest)].quantile(0.5) - library[fewest].quantile(0.5), 2),
-                "by_concurrency": {c: summary(samples, loads) for c, loads in measured[best].items()},
-                "prefix_hit_rate": hit_rate(measured["none"][str(fewest)]),
+                "passthrough_throughput_ratio": round(off[most].per_second / plain[most].per_second, 3),
+                "added_p50_ms": round(off[fewest].quantile(0.5) - plain[fewest].quantile(0.5), 2),
+                "by_concurrency": by_way[best],
+                "prefix_hit_rate": hit_rate(measured[fewest]["none", "adaptive"]),
                 "drafting": best,
                 "draft_answers_equal": equal[best][0],
                 "draft_answers_total": equal[best][1],
                 "answers_equal": equal,
-                "by_way": {way: {c: summary(samples, x) for c, x in loads.items()} for way, loads in measured.items()},
-                "library": {str(c): {"per_s": x.per_second, "p50_ms": x.quantile(0.5)} for c, x in library.items()},
+                "by_way": by_way,
+                "library": {str(c): {"per_s": x.per_second, "p50_ms": x.quantile(0.5)} for c, x in plain.items()},
             }
         )
     )

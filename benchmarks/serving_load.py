@@ -115,8 +115,8 @@ def main() -> None:
     config = load_serve_config(None, [*base, *options.set])
     # More prompts than the prefix cache holds, so that its turnover is part of what is measured.
     bodies = requests_of(list(generate(4000, 78, profile="demo")), MODEL, MODES["adaptive"])
-    with served(with_way(config, options.way), library=False) as url:
-        result = asyncio.run(clients(url, bodies, options.clients, options.seconds))
+    with served(options.port, {options.way: with_way(config, options.way)}) as url_of:
+        result = asyncio.run(clients(url_of(options.way), bodies, options.clients, options.seconds))
     print(json.dumps(result))
 
 

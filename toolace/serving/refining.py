@@ -40,7 +40,7 @@ _INT64 = 1 << 63
 _GREEDY = {
     *("model", "messages", "tools", "tool_choice", "parallel_tool_calls", "temperature", "top_p", "seed", "n"),
     *("max_tokens", "max_completion_tokens", "stream", "stream_options", "refinement", "user", "metadata", "store"),
-    "chat_template_kwargs",
+    *("chat_template_kwargs", "cache_salt", "priority", "request_id"),
 }
 
 
