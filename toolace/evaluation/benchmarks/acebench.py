@@ -33,12 +33,12 @@ from toolace.evaluation.benchmarks.base import BenchmarkRow, Output, RowVerdict
 from toolace.evaluation.benchmarks.common import build_rows, find_file, nothing_found, read_calls, read_lines, unscored
 
 _ATOM = tuple(f"normal_atom_{kind}" for kind in ("bool", "enum", "number", "list", "object_short", "object_deep"))
-_TURNS = ("normal_multi_turn_user_switch", "normal_multi_turn_user_adjust")
+DIALOGUES = ("normal_multi_turn_user_switch", "normal_multi_turn_user_adjust")
 NORMALS = (
     *_ATOM,
     "normal_single_turn_single_function",
     "normal_single_turn_parallel_function",
-    *_TURNS,
+    *DIALOGUES,
     "normal_similar_api",
     "normal_preference",
 )
@@ -69,10 +69,10 @@ class AceBench:
         for category in (*NORMALS, *SPECIALS):
             if path := find_file(folder, [f"data_{category}.json"], _BELOW):
                 answers = path.parent / "possible_answer" / path.name
-                golds = {
-                    str(entry.get("id")): entry.get("ground_truth")
-                    for entry in (read_lines(answers) if answers.is_file() else [])
-                    if isinstance(entry, Mapping)
+                golds: dict[str, Any] = {
+                    entry["id"]: entry.get("ground_truth")
+                    for entry in read_lines(answers)
+                    if isinstance(entry, Mapping) and isinstance(entry.get("id"), str)
                 }
                 make = partial(_make, category, golds, answers)
                 rows += build_rows(path, read_lines(path), partial(_place, category), make)
@@ -110,14 +110,14 @@ class AceBench:
 def _accuracy(category: str, verdicts: Sequence[RowVerdict], strict: bool) -> float:
     right: dict[str, bool] = {}
     for verdict in verdicts:
-        dialogue = verdict.id.rsplit("_", 1)[0] if category in _TURNS else verdict.id
+        dialogue = verdict.id.rsplit("_", 1)[0] if category in DIALOGUES else verdict.id
         passed = verdict.correct and (not strict or bool((verdict.parts or {}).get("strict")))
         right[dialogue] = right.get(dialogue, True) and passed
     return sum(right.values()) / len(right) if right else 0.0
 
 
 def _judge_calls(row: BenchmarkRow, output: str) -> tuple[str | None, str, bool]:
-    answer = read_official(output, squeeze=row.category in _TURNS)
+    answer = read_official(output, squeeze=row.category in DIALOGUES)
     if answer.error is not None or not answer.calls:
         return "decoder_failed", answer.error or "no list of calls in brackets", False
     gold: Gold = row.gold
@@ -153,11 +153,10 @@ def _place(category: str, entry: Mapping[str, Any]) -> tuple[str | None, str]:
     return row_id if isinstance(row_id, str) and row_id else None, category
 
 
-def _make(
-    category: str, golds: Mapping[str, Any], answers: Path, entry: Mapping[str, Any]
-) -> tuple[Chat, Gold]:
-    if str(entry.get("id")) not in golds:
-        raise RowError(f"bad_row: no answer with this id in {answers}")
+def _make(category: str, golds: Mapping[str, Any], answers: Path, entry: Mapping[str, Any]) -> tuple[Chat, Gold]:
+    row_id = entry.get("id")
+    if not isinstance(row_id, str) or row_id not in golds:
+        raise RowError(f"bad_row: no answer with the id {shorten(row_id)} in {answers}")
     functions, question = entry.get("function"), entry.get("question")
     functions = [functions] if isinstance(functions, Mapping) else functions
     if not isinstance(functions, list):
@@ -165,7 +164,7 @@ def _make(
     if not isinstance(question, str) or not question.strip():
         raise RowError(f"bad_row: question is {shorten(question)}")
     tools = tuple(_tool(function) for function in functions)
-    gold = _special_gold(golds[entry["id"]]) if category in SPECIALS else _normal_gold(golds[entry["id"]], tools)
+    gold = _special_gold(golds[row_id], category) if category in SPECIALS else _normal_gold(golds[row_id], tools)
     context = [SPECIAL if category in SPECIALS else NORMAL]
     if isinstance(time := entry.get("time"), str) and time.strip():
         context.append(f"The current time is {time.strip()}.")
@@ -207,7 +206,9 @@ def _normal_gold(truth: Any, tools: Sequence[Tool]) -> Gold:
         for key, arguments in option.items():
             name = key if key in names else _NUMBERED.sub("", key)
             if name not in names or not isinstance(arguments, dict):
-                raise RowError(f"bad_row: the answer holds {key!r}: {shorten(arguments)}, no call of the row's functions")
+                raise RowError(
+                    f"bad_row: the answer holds {key!r}: {shorten(arguments)}, no call of the row's functions"
+                )
             calls.append(Call(name=name, arguments=arguments))
         sets.append(tuple(calls))
     if not sets:
@@ -215,13 +216,14 @@ def _normal_gold(truth: Any, tools: Sequence[Tool]) -> Gold:
     return Gold(calls=tuple(sets))
 
 
-def _special_gold(truth: Any) -> Gold:
+def _special_gold(truth: Any, category: str) -> Gold:
     """What the answer must name, by function (incomplete) or parameter (error_param); a text where it is irrelevant."""
     if isinstance(truth, list):
         truth = {key: value for entry in truth if isinstance(entry, Mapping) for key, value in entry.items()}
-    if not isinstance(truth, Mapping):
-        return Gold()
-    return Gold(texts={str(key): _strings(value) for key, value in truth.items()})
+    texts = {str(key): _strings(value) for key, value in truth.items()} if isinstance(truth, Mapping) else {}
+    if category != IRRELEVANT and not any(texts.values()):
+        raise RowError(f"bad_row: the answer is {shorten(truth)}, which names nothing that must be said")
+    return Gold(texts=texts)
 
 
 def _strings(value: Any) -> tuple[str, ...]:

@@ -218,7 +218,7 @@ def _counts(kind: str, predicted: Sequence[Any], gold: Sequence[Any]) -> dict[st
 
 
 def f1_scores(verdicts: Iterable[RowVerdict], kind: str) -> dict[str, float]:
-    """Micro precision, recall and F1 of a kind from the verdicts' parts; 0 where nothing is predicted or in the gold."""
+    """Micro precision, recall and F1 of a kind from the verdicts' parts; 0 where there is nothing to divide by."""
     hits = predicted = gold = 0.0
     for verdict in verdicts:
         parts = verdict.parts or {}

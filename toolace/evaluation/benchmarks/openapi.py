@@ -84,7 +84,5 @@ def _resolve(value: Any, spec: Mapping[str, Any], depth: int = 0) -> dict[str, A
     if isinstance(found.get("items"), Mapping):
         found["items"] = _resolve(found["items"], spec, depth + 1)
     if isinstance(found.get("properties"), Mapping):
-        found["properties"] = {
-            name: _resolve(field, spec, depth + 1) for name, field in found["properties"].items()
-        }
+        found["properties"] = {name: _resolve(field, spec, depth + 1) for name, field in found["properties"].items()}
     return found

@@ -108,8 +108,8 @@ def _equal(arguments: Mapping[str, Any], gold: Mapping[str, Any]) -> int:
 
 
 def read_seal(text: str) -> Answer:
-    """The calls of an answer in the benchmark's own form `[{'api': ..., 'parameters': {...}}]` (Python or JSON), else in
-    any of the call formats. Never raises."""
+    """The calls of an answer in the benchmark's own form `[{'api': ..., 'parameters': {...}}]`, in Python or JSON, else
+    in any of the call formats. Never raises."""
     found = _LIST.search(text)
     if found is None:
         return read_calls(text)

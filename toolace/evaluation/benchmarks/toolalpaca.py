@@ -211,4 +211,3 @@ def _golden(action: Any) -> tuple[Call, bool]:
     if name == ASK:
         arguments = dict.fromkeys(arguments, _ANY)
     return Call(name=name, arguments=arguments), optional
-
