@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from benchmark_rows import ACE_GOLD, ace_row, write_ace
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolace.calls import Call, render_calls
@@ -240,6 +240,7 @@ def test_missing_answers_and_the_chinese_part_are_refused(tmp_path: Path) -> Non
     | st.sampled_from(["[" * 9000, "[f(a='\ud800')]", "<tool_call>{", '{"name": "f", "parameters": {}}']),
     category=st.sampled_from([SINGLE, TURNS, *SPECIALS]),
 )
+@settings(deadline=None)
 def test_no_text_makes_the_judge_raise(text: str, category: str) -> None:
     gold = Gold(calls=((Call(name="Ring", arguments={"who": "Ann"}),),), texts={"Ring": ("who",)})
     row = BenchmarkRow("r_0_0", category, Chat(), {}, gold)

@@ -179,8 +179,11 @@ def _tool(function: Any) -> Tool:
     schema = function.get("parameters", function.get("arguments")) if isinstance(function, Mapping) else None
     if not isinstance(schema, dict) or not isinstance(function.get("name"), str) or not function["name"]:
         raise RowError(f"bad_tools: a function is {shorten(function)}, not an object with name and parameters")
-    if not isinstance(schema.get("properties", {}), dict) or not isinstance(schema.get("required", []), list):
-        raise RowError(f"bad_tools: the parameters of {function['name']!r} are {shorten(schema)}")
+    properties, required = schema.get("properties") or {}, schema.get("required") or []
+    if not (isinstance(properties, dict) and all(isinstance(value, dict) for value in properties.values())):
+        raise RowError(f"bad_tools: the properties of {function['name']!r} are {shorten(properties)}")
+    if not (isinstance(required, list) and all(isinstance(name, str) for name in required)):
+        raise RowError(f"bad_tools: the required parameters of {function['name']!r} are {shorten(required)}")
     return Tool(name=function["name"], description=str(function.get("description") or ""), parameters=schema)
 
 

@@ -17,6 +17,8 @@ from toolace.evaluation.benchmarks.base import BenchmarkRow, RowVerdict
 _OTHER_FORMATS: tuple[CallFormat, ...] = ("hermes", "llama3_json")
 _WHOLE = 2**53
 """Floats up to here hold every integer."""
+_LONG = 10_000
+"""Bits of an integer that Python would refuse to write in decimal (4,300 digits are its limit)."""
 
 
 def find_file(folder: Path, names: Iterable[str], below: Iterable[str] = ()) -> Path | None:
@@ -139,6 +141,8 @@ def value_key(value: Any, literals: bool = False) -> str | tuple[str]:
         return str(int(value))
     if isinstance(value, Mapping | list | tuple):
         return (canonical_json(_texts(value)),)
+    if isinstance(value, int) and value.bit_length() > _LONG:
+        return hex(value)
     return str(value)
 
 

@@ -48,7 +48,10 @@ def _tool(operation: Mapping[str, Any], spec: Mapping[str, Any]) -> Tool:
 
 def _parameters(operation: Mapping[str, Any], spec: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], bool]]:
     """(name, schema, required) of each parameter and of each field of the JSON body."""
-    for raw in operation.get("parameters") or ():
+    listed = operation.get("parameters") or []
+    if not isinstance(listed, list):
+        raise RowError(f"bad_tools: the parameters of {operation.get('operationId')!r} are {shorten(listed)}")
+    for raw in listed:
         entry = _resolve(raw, spec)
         name = entry.get("name")
         if not isinstance(name, str):
