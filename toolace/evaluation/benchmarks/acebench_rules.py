@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,6 +28,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "number": (float, int), "float": (float, int), "boolean": (bool,), "bool": (bool,),
     "array": (list,), "list": (list,), "tuple": (list,), "object": (dict,), "dict": (dict,), "objectArray": (list,),
 }  # fmt: skip
+_BRACKET = re.compile(r"[\[\]]")
 
 
 def read_official(text: str, *, squeeze: bool = False) -> Answer:
@@ -42,10 +44,10 @@ def read_official(text: str, *, squeeze: bool = False) -> Answer:
     if start < 0:
         return Answer(text=text, error="no list of calls in brackets")
     depth = 0
-    for end in range(start, len(text)):
-        depth += (text[end] == "[") - (text[end] == "]")
+    for bracket in _BRACKET.finditer(text, start):
+        depth += 1 if bracket.group() == "[" else -1
         if depth == 0:
-            return parse_answer(text[start : end + 1])
+            return parse_answer(text[start : bracket.end()])
     return Answer(text=text, error="the list of calls is not closed")
 
 
