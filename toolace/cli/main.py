@@ -7,7 +7,7 @@ import sys
 import typer
 
 from toolace import __version__
-from toolace.cli import data, doctor, keys, refine, run, serve, stages
+from toolace.cli import data, doctor, evaluate, keys, refine, run, serve, stages
 from toolace.errors import ToolaceError
 
 app = typer.Typer(
@@ -25,7 +25,7 @@ app.command("config")(run.config)
 app.command("probe")(stages.probe)
 app.command("select")(stages.select)
 app.command("train")(stages.train)
-app.command("evaluate")(stages.evaluate)
+app.command("evaluate")(evaluate.evaluate)
 app.command("refine")(refine.refine)
 app.command("serve")(serve.serve)
 app.command("promote")(serve.promote)

@@ -1,4 +1,4 @@
-"""`toolace probe`, `select`, `train`, `evaluate`: single stages on files of one's own."""
+"""`toolace probe`, `select`, `train`: single stages on files of one's own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ DataOption = Annotated[str, typer.Option("--data", help="File or glob that `tool
 OutOption = Annotated[str, typer.Option("--out", help="Directory for the results; the same one again continues")]
 
 
-def _settings(config: Any, overrides: list[str] | None, model: str | None) -> Config:
+def stage_settings(config: Any, overrides: list[str] | None, model: str | None) -> Config:
+    """The settings of a single stage: file, overrides, model."""
     return load_config(config, [*(overrides or []), *([f"model.path={model}"] if model else [])])
 
 
@@ -25,7 +26,7 @@ def probe(
     data: DataOption, out: OutOption, model: ModelOption = None, config: ConfigOption = None, set_: SetOption = None
 ) -> None:
     """Ask a model k times about every sample; records in OUT/round-1/probe."""
-    settings = _settings(config, set_, model)
+    settings = stage_settings(config, set_, model)
     from toolace.rounds.standalone import probe_samples
 
     typer.echo(json.dumps(probe_samples(settings, data, out)))
@@ -59,31 +60,7 @@ def train(
     set_: SetOption = None,
 ) -> None:
     """Fine-tune a model on a corpus; the exported model is in OUT/model/train/model."""
-    settings = _settings(config, set_, model)
+    settings = stage_settings(config, set_, model)
     from toolace.rounds.standalone import train_corpus
 
     typer.echo(json.dumps(train_corpus(settings, corpus, out)))
-
-
-def evaluate(
-    data: DataOption,
-    out: OutOption,
-    model: ModelOption = None,
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    json_: JsonOption = False,
-) -> None:
-    """Exact-match accuracy, directly and with refinement; records in OUT/model/eval-test."""
-    settings = _settings(config, set_, model)
-    from toolace.rounds.standalone import evaluate_samples
-
-    scores = evaluate_samples(settings, data, out)
-    if json_:
-        typer.echo(json.dumps(scores))
-        return
-    typer.echo(f"{scores['n']} samples, {scores['errors']} errors")
-    for name, arm in scores["arms"].items():
-        typer.echo(
-            f"{name:<12} {arm['accuracy']:7.1%}   {arm['mean_calls']:.2f} calls/query   "
-            f"{arm['repairs']} repaired, {arm['regressions']} broken"
-        )

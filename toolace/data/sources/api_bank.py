@@ -96,7 +96,7 @@ def _called(body: str, tools: dict[str, Tool]) -> list[Message]:
     found = _DOUBLED.match(body.strip())
     if not found:
         raise RowError(f"bad_call_text: an API-Request without result, {shorten(body)}")
-    call = _request(found.group(1))
+    call = read_request(found.group(1))
     text = found.group(2).strip()
     try:
         result = read_result(text)
@@ -150,10 +150,11 @@ def _target(output: str) -> Message:
     text = output.strip()
     if text.startswith("AI:"):
         return Message(role="assistant", content=text.removeprefix("AI:").strip())
-    return _request(text.removeprefix("API-Request:").strip())
+    return read_request(text.removeprefix("API-Request:").strip())
 
 
-def _request(text: str) -> Message:
+def read_request(text: str) -> Message:
+    """A request as calls, read loosely where its quotes do not close. Raises `RowError` where it is no request."""
     answer = parse_answer(text, "pythonic")
     calls = answer.calls or (_loose_call(text),)
     return Message(role="assistant", calls=calls)

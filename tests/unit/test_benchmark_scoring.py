@@ -1,0 +1,193 @@
+"""Scoring predictions that exist: what is read, counted, refused and written; and the command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from benchmark_rows import API_REQUEST, api_bank_row, write_json
+
+from toolace.cli.main import main
+from toolace.errors import ConfigError, DataError
+from toolace.evaluation.benchmarks import BENCHMARKS, benchmark_named
+from toolace.evaluation.benchmarks.scoring import read_predictions, score_predictions
+
+IDS = [f"BookTable.jsonl/{number}" for number in range(3)]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Three rows of level 1, the last one faulty."""
+    rows = [api_bank_row(0), api_bank_row(1), api_bank_row(2, "no request")]
+    return write_json(tmp_path / "data" / "level-1-api.json", rows).parent
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> Callable[..., Path]:
+    """A file of predictions from (id, output) pairs or raw lines."""
+
+    def given(*entries: Any) -> Path:
+        path = tmp_path / "predictions.jsonl"
+        lines = [
+            entry if isinstance(entry, str) else json.dumps(dict(zip(("id", "output"), entry, strict=True)))
+            for entry in entries
+        ]
+        path.write_text("\n".join(lines))
+        return path
+
+    return given
+
+
+def test_every_row_gets_a_verdict_and_a_bad_row_is_in_the_denominator(
+    data: Path, given: Callable[..., Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "new" / "verdicts.jsonl"
+    predictions = given((IDS[1], "?"), "", (IDS[0], API_REQUEST))
+    found = score_predictions(benchmark_named("apibank"), data, predictions, out)
+    assert [json.loads(line) for line in out.read_text().splitlines()] == [
+        {"id": IDS[0], "category": "level-1", "correct": True, "error": None},
+        {"id": IDS[1], "category": "level-1", "correct": False, "error": "no_call"},
+        {"id": IDS[2], "category": "level-1", "correct": False, "error": "bad_row"},
+    ]
+    report = found.to_json()
+    assert report["benchmark"] == "apibank" and report["missing"] == 0
+    assert report["categories"] == {"level-1": {"n": 3, "correct": 1}}
+    assert report["scores"]["level-1/exact_match"] == pytest.approx(1 / 3)
+    assert [row.id for row in found.bad_rows()] == [IDS[2]] and "row 2" in found.bad_rows()[0].detail
+
+
+def test_a_part_of_the_predictions_gives_no_score(data: Path, given: Callable[..., Path], tmp_path: Path) -> None:
+    out = tmp_path / "verdicts.jsonl"
+    found = score_predictions(benchmark_named("apibank"), data, given((IDS[0], API_REQUEST)), out)
+    report = found.to_json()
+    assert report["missing"] == 1 and set(report["scores"].values()) == {None}
+    assert report["categories"] == {"level-1": {"n": 3, "correct": 1}}
+    assert [json.loads(line)["error"] for line in out.read_text().splitlines()] == [None, "no_prediction", "bad_row"]
+
+
+@pytest.mark.parametrize(
+    ("entries", "named"),
+    [
+        (((IDS[0], "a"), (IDS[0], "a")), "predictions.jsonl:2: the id 'BookTable.jsonl/0' was given before"),
+        (((IDS[0], "a"), ("other", "a")), "1 id(s)"),
+        (((IDS[0], "a"), '{"id": "x", "outp'), "predictions.jsonl:2: not JSON"),
+        (('["x"]',), "predictions.jsonl:1"),
+        (((3, "a"),), "predictions.jsonl:1"),
+        (('{"id": "x"}',), "predictions.jsonl:1"),
+        (((IDS[0], None),), "predictions.jsonl:1: the output of"),
+        (((IDS[0], ["a"]),), "predictions.jsonl:1: the output of"),
+        (((IDS[0], [["a", 1]]),), "predictions.jsonl:1: the output of"),
+    ],
+)
+def test_predictions_that_cannot_be_trusted_are_refused(
+    data: Path, given: Callable[..., Path], tmp_path: Path, entries: tuple[Any, ...], named: str
+) -> None:
+    out = tmp_path / "verdicts.jsonl"
+    out.write_text("before")
+    with pytest.raises(DataError) as refused:
+        score_predictions(benchmark_named("apibank"), data, given(*entries), out)
+    assert named in str(refused.value)
+    assert out.read_text() == "before" and not list(tmp_path.glob(".*.tmp"))
+
+
+def test_steps_of_turns_are_read(given: Callable[..., Path]) -> None:
+    assert [output for _, output, _ in read_predictions(given(("m", [["a", "b"], []])))] == [[["a", "b"], []]]
+
+
+def test_verdicts_do_not_go_over_the_predictions(data: Path, given: Callable[..., Path]) -> None:
+    predictions = given((IDS[0], "a"))
+    before = predictions.read_bytes()
+    with pytest.raises(ConfigError, match="destroy"):
+        score_predictions(benchmark_named("apibank"), data, predictions, predictions)
+    assert predictions.read_bytes() == before
+
+
+def test_equal_ids_in_two_files_are_refused(data: Path, given: Callable[..., Path]) -> None:
+    write_json(data / "level-2-api.json", [api_bank_row(0)])
+    with pytest.raises(DataError, match=f"two rows in .* have the id '{IDS[0]}'"):
+        score_predictions(benchmark_named("apibank"), data, given((IDS[0], "a")))
+
+
+def test_an_unknown_benchmark_is_told_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"'bfc'.*acebench, apibank"):
+        benchmark_named("bfc")
+
+
+@pytest.mark.parametrize("name", [name for name in BENCHMARKS if name != "bfcl"])
+def test_benchmarks_go_by_their_names(name: str) -> None:
+    assert benchmark_named(name).name == name
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """`toolace evaluate` in this process: exit code, stdout, stderr."""
+
+    def run(*args: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["toolace", "evaluate", *args])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        out, err = capsys.readouterr()
+        return int(stopped.value.code or 0), out, err
+
+    return run
+
+
+def test_the_command_prints_what_programs_rely_on(
+    run: Any, data: Path, given: Callable[..., Path], tmp_path: Path
+) -> None:
+    predictions, verdicts = given((IDS[0], API_REQUEST), (IDS[1], "?")), tmp_path / "verdicts.jsonl"
+    named = ("--benchmark", "apibank", "--data", str(data), "--predictions", str(predictions))
+    code, out, err = run(*named, "--verdicts", str(verdicts), "--json")
+    report = json.loads(out)
+    assert code == 0 and set(report) == {"benchmark", "categories", "scores", "missing"}
+    assert report["categories"] == {"level-1": {"n": 3, "correct": 1}} and report["missing"] == 0
+    assert len(verdicts.read_text().splitlines()) == 3
+    assert "1 faulty row(s)" in err and IDS[2] in err
+    code, out, err = run(*named)
+    assert code == 0 and "level-1/exact_match" in out and "33.33%" in out
+    predictions.write_text("")
+    code, out, err = run(*named)
+    assert code == 0 and "incomplete" in out and "%" not in out and "2 row(s) without a prediction" in err
+
+
+@pytest.mark.parametrize(
+    ("args", "named"),
+    [
+        (("--benchmark", "apibank"), "not available yet"),
+        (("--benchmark", "apibank", "--model", "m"), "--predictions"),
+        (("--benchmark", "nix"), "'nix'"),
+        (("--benchmark", "apibank", "--predictions", "none.jsonl"), "none.jsonl"),
+        (("--benchmark", "apibank", "--predictions", "none.jsonl", "--model", "m"), "--model"),
+        (("--benchmark", "sealtools", "--predictions", "none.jsonl"), "test_in_domain.json"),
+        (("--predictions", "none.jsonl"), "--benchmark"),
+    ],
+)
+def test_bad_input_is_one_clear_error(run: Any, data: Path, args: tuple[str, ...], named: str) -> None:
+    code, out, err = run("--data", str(data), *args)
+    assert code == 1 and not out
+    assert err.startswith("error: ") and named in err and "Traceback" not in err
+
+
+def test_without_a_benchmark_a_place_for_the_results_is_wanted(run: Any, data: Path) -> None:
+    code, _, err = run("--data", str(data))
+    assert code == 2 and "--out" in err
+
+
+def test_scoring_and_its_help_load_nothing_heavy(data: Path, given: Callable[..., Path]) -> None:
+    heavy = ("torch", "ray", "vllm", "transformers", "deepspeed", "pandas")
+    predictions = given((IDS[0], API_REQUEST))
+    scored = ["--benchmark", "apibank", "--data", str(data), "--predictions", str(predictions)]
+    for args in (["--help"], scored):
+        code = (
+            f"import sys, contextlib, io\nsys.argv = ['toolace', 'evaluate', *{args!r}]\n"
+            "from toolace.cli.main import main\n"
+            "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()) as out: main()\n"
+            f"print(bool(out.getvalue()), [name for name in {heavy!r} if name in sys.modules])"
+        )
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert result.stdout.strip() == "True []"

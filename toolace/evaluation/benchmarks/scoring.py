@@ -1,0 +1,139 @@
+"""Scoring outputs that exist: predictions in, verdicts and scores out. No model, no engine."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolace.data.records import parse_json, shorten
+from toolace.errors import ConfigError, DataError
+from toolace.evaluation.benchmarks.base import Benchmark, BenchmarkRow, Output, RowVerdict
+from toolace.storage import Store
+
+MISSING = "no_prediction"
+"""The error of a row that no prediction is for; such a row is written as wrong and has no part in any score."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """All that scoring found. `verdicts` has one for each row of the benchmark, in its order."""
+
+    benchmark: str
+    verdicts: list[RowVerdict]
+    scores: dict[str, float | None]
+    missing: int
+
+    def bad_rows(self) -> list[RowVerdict]:
+        """The verdicts on rows whose files are faulty: in the denominator, as wrong."""
+        return [verdict for verdict in self.verdicts if verdict.error == "bad_row"]
+
+    def to_json(self) -> dict[str, Any]:
+        """`{"benchmark", "categories": {name: {"n", "correct"}}, "scores", "missing"}`; `n` counts all rows at hand."""
+        sizes = Counter(verdict.category for verdict in self.verdicts)
+        correct = Counter(verdict.category for verdict in self.verdicts if verdict.correct)
+        categories = {name: {"n": size, "correct": correct[name]} for name, size in sizes.items()}
+        return {
+            "benchmark": self.benchmark,
+            "categories": categories,
+            "scores": self.scores,
+            "missing": self.missing,
+        }
+
+
+def score_predictions(benchmark: Benchmark, folder: Path, predictions: Path, verdicts: Path | None = None) -> Scored:
+    """Judge a file of predictions, and write the verdicts as JSON lines where a place for them is given.
+
+    predictions: JSON lines `{"id", "output"}`, read one at a time; other keys are ignored. Raises `DataError` for a
+    line that is not that, for an id given twice, and for ids that are not in `folder`. A row without a prediction is
+    counted in `missing` and leaves the scores it belongs to undefined.
+    """
+    if verdicts is not None and verdicts.resolve() == predictions.resolve():
+        raise ConfigError(f"{verdicts} holds the predictions: verdicts there would destroy them. Give another file")
+    rows = benchmark.load(folder)
+    by_id = _index(rows, folder)
+    judged: dict[str, RowVerdict] = {}
+    unknown: list[str] = []
+    for row_id, output, where in read_predictions(predictions):
+        row = by_id.get(row_id)
+        if row is None:
+            unknown.append(f"{row_id!r} ({where})")
+        elif row_id in judged:
+            raise DataError(f"{where}: the id {row_id!r} was given before. Leave one prediction for each id")
+        else:
+            judged[row_id] = _judge(benchmark, row, output)
+    if unknown:
+        raise DataError(
+            f"{len(unknown)} id(s) of {predictions} are not among the {len(rows)} rows of {benchmark.name} in "
+            f"{folder}: {', '.join(unknown[:3])}. Ids there look like {rows[0].id!r}; give the data folder that the "
+            "predictions were made from"
+        )
+    judged |= {row.id: _judge(benchmark, row, "") for row in rows if row.problem and row.id not in judged}
+    scores = benchmark.scores(list(judged.values()), Counter(row.category for row in rows))
+    absent = [row for row in rows if row.id not in judged]
+    judged |= {row.id: RowVerdict(row.id, row.category, False, MISSING, "no prediction") for row in absent}
+    found = Scored(benchmark.name, [judged[row.id] for row in rows], scores, len(absent))
+    if verdicts is not None:
+        _write(found, verdicts)
+    return found
+
+
+def read_predictions(path: Path) -> Iterator[tuple[str, Output, str]]:
+    """(id, output, file and line) of each prediction; empty lines are passed over. Raises `DataError`."""
+    try:
+        with path.open("rb") as stream:
+            for number, line in enumerate(stream, 1):
+                if line.strip():
+                    yield _prediction(line, f"{path}:{number}")
+    except OSError as error:
+        raise DataError(f"the predictions {path} cannot be read: {error.strerror}. Check the path") from None
+
+
+def _prediction(line: bytes, where: str) -> tuple[str, Output, str]:
+    wanted = 'one JSON object a line, {"id": "...", "output": "..."}'
+    try:
+        entry = parse_json(line)
+    except ValueError as error:
+        raise DataError(
+            f"{where}: not JSON ({error}). A line cut short is of a run that was killed; give {wanted}"
+        ) from None
+    if not isinstance(entry, dict) or not isinstance(entry.get("id"), str) or "output" not in entry:
+        raise DataError(f"{where}: {shorten(entry)}; give {wanted}")
+    output = entry["output"]
+    if not isinstance(output, str) and not _is_turns(output):
+        raise DataError(
+            f"{where}: the output of {entry['id']!r} is {shorten(output)}. Give raw text; for multi-turn rows, a list "
+            "with a list of texts for each turn; an empty text for an answer that failed"
+        )
+    return entry["id"], output, where
+
+
+def _is_turns(output: Any) -> bool:
+    return isinstance(output, list) and all(
+        isinstance(turn, list) and all(isinstance(step, str) for step in turn) for turn in output
+    )
+
+
+def _index(rows: list[BenchmarkRow], folder: Path) -> dict[str, BenchmarkRow]:
+    by_id = {row.id: row for row in rows}
+    if len(by_id) < len(rows):
+        twice = next(row_id for row_id, count in Counter(row.id for row in rows).items() if count > 1)
+        raise DataError(f"two rows in {folder} have the id {twice!r}. Keep one copy of each file there")
+    return by_id
+
+
+def _judge(benchmark: Benchmark, row: BenchmarkRow, output: Output) -> RowVerdict:
+    if row.problem:
+        return RowVerdict(row.id, row.category, False, "bad_row", row.problem)
+    return benchmark.judge(row, output)
+
+
+def _write(found: Scored, path: Path) -> None:
+    lines = [
+        json.dumps({"id": item.id, "category": item.category, "correct": item.correct, "error": item.error})
+        for item in found.verdicts
+    ]
+    Store(str(path.parent)).write(path.name, ("\n".join(lines) + "\n").encode())
