@@ -67,9 +67,7 @@ def official_verdicts(venv: Path, folder: Path, cases: list[Case], limit: float 
     return verdicts
 
 
-def compare(
-    venv: Path, folders: Iterable[Path], every: int = 1, only: frozenset[str] = frozenset()
-) -> dict[str, Any]:
+def compare(venv: Path, folders: Iterable[Path], every: int = 1, only: frozenset[str] = frozenset()) -> dict[str, Any]:
     """The agreement's counts; see the top of this file."""
     bench = Bfcl()
     rows: Counter[tuple[str, str]] = Counter()

@@ -212,7 +212,9 @@ _value_mutation("list_nested", _full(list), lambda value: [value])
 _value_mutation("object_extra_key", _is(dict), lambda value: {**value, "zz": 1})
 _value_mutation("object_key_dropped", _full(dict), lambda value: dict(list(value.items())[1:]))
 _value_mutation("object_value_changed", _full(dict), lambda value: {**value, next(iter(value)): "zz"})
-_value_mutation("object_text_case", _full(dict), lambda v: {k: i.upper() if isinstance(i, str) else i for k, i in v.items()})
+_value_mutation(
+    "object_text_case", _full(dict), lambda v: {k: i.upper() if isinstance(i, str) else i for k, i in v.items()}
+)
 _value_mutation("object_value_lists", _full(dict), lambda value: {key: [item] for key, item in value.items()})
 _value_mutation("object_empty", _full(dict), lambda value: {})
 _value_mutation("object_as_text", _is(dict), json.dumps)
@@ -222,7 +224,10 @@ _value_mutation("object_as_text", _is(dict), json.dumps)
 def bare_names(row: BenchmarkRow, calls: Calls, rng: random.Random) -> str | None:
     """Texts that are identifiers, without their quotes."""
     given = [
-        (call.name, [f"{k}={v if isinstance(v, str) and v.isidentifier() else repr(v)}" for k, v in call.arguments.items()])
+        (
+            call.name,
+            [f"{k}={v if isinstance(v, str) and v.isidentifier() else repr(v)}" for k, v in call.arguments.items()],
+        )
         for call in calls
     ]
     return "[" + ", ".join(f"{name}({', '.join(arguments)})" for name, arguments in given) + "]"
@@ -267,7 +272,7 @@ MUTATIONS["comprehension"] = _written(lambda value: "[x for x in y]")
 MUTATIONS["set_value"] = _written(lambda value: "{1, 2}")
 MUTATIONS["in_brackets"] = _written(lambda value: f"({value!r})")
 MUTATIONS["java_list"] = _written(lambda v: java_text(v, {"type": "ArrayList", "items": {"type": "String"}}), _is(list))
-MUTATIONS["java_new"] = _written(lambda value: "new Foo( 1, \"a b\", x.y( z ) )")
+MUTATIONS["java_new"] = _written(lambda value: 'new Foo( 1, "a b", x.y( z ) )')
 MUTATIONS["java_array"] = _written(lambda value: 'new String[] { "a", "b" }')
 MUTATIONS["js_object"] = _written(lambda value: "{a: 1, 'b': [true, \"x\"], c: {d: y}}")
 MUTATIONS["arrow"] = _written(lambda value: "(x, y) => x + y")

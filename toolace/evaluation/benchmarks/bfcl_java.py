@@ -2,9 +2,10 @@
 
 Source of the rules: bfcl-eval 2026.3.23 (Apache-2.0), `model_handler/parser/java_parser.py`. What surprises there and
 holds here too: only the first call counts; two calls with a comma between them are an error; a `;` may be missing at
-the end of a source of more than ten bytes (tree-sitter's cost of a repair against that of giving up); text is cut at
-byte positions, so letters outside ASCII shift everything behind them; white space between tokens goes, except in calls;
-the body of an anonymous class goes; `new T[n]` cannot be decoded.
+the end of a source of more than ten bytes (tree-sitter's cost of a repair against that of giving up), and so may what
+a `[` indexes and what stands behind a last comma; an even number of bare words is declarations; text is
+cut at byte positions, so letters outside ASCII shift everything behind them; white space between tokens goes, except
+in calls; the body of an anonymous class goes; `new T[n]` cannot be decoded.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ _VALUES = frozenset(("this", "super", "null", "true", "false"))
 _AFTER_CAST = frozenset(("name", "string", "char", "number"))
 _SHORTEST = 11
 """Bytes from which on tree-sitter repairs a missing `;`: a repair costs 610, giving up 600 and one for each byte."""
+
+_SHORTEST_WITH_COMMA = 20
+"""The same for an argument that is missing behind the last of two commas."""
 
 
 def decode_java(text: str) -> list[DecodedCall] | None:
@@ -89,22 +93,41 @@ class _JavaParser(Parser):
         super().__init__(source, JAVA_TOKENS)
 
     def statements(self) -> list[Node]:
-        found = []
+        found: list[Node] = []
         while self.kind() != "end":
             if self.at(";"):
                 self.take()
                 continue
+            if self.at("{"):
+                found.append(self.block())
+                continue
+            if self.only_words() and (words := len(self.tokens) - self.position) > 1:
+                if words % 2:
+                    raise ParseError("an odd number of words")
+                break  # declarations, such as `Not possible`
             statement = self.statement()
             found.append(statement)
-            if self.kind() == "end":
+            if self.kind() == "end" or self.only_words():
                 self.check_repair(found)
             else:
                 self.take(";")
         return found
 
+    def only_words(self) -> bool:
+        """Whether nothing but names is left."""
+        return all(token.kind == "name" for token in self.tokens[self.position :])
+
+    def block(self) -> Node:
+        parts = [self.take("{")]
+        while not self.at("}"):
+            parts.append(self.statement())
+            if not self.at("}"):
+                parts.append(self.take(";"))
+        return node("other", [*parts, self.take("}")])
+
     def check_repair(self, found: list[Node]) -> None:
         """A `;` is missing at the end. tree-sitter adds it, unless giving the whole up is cheaper."""
-        if found[-1].kind in ("name", "member", "number", "string"):
+        if found[-1].kind == "member" or (len(found) > 1 and found[-1].kind == "name"):
             raise ParseError("the source is a value without a semicolon")
         first, last = found[0].start, found[-1].end
         lines = self.source.count("\n", first, last)
@@ -146,6 +169,9 @@ class _JavaParser(Parser):
             return self.take()
         if self.at("("):
             return self.parenthesised()
+        if self.at("[") and not (self.position and self.tokens[self.position - 1].text in ("=", "[")):
+            # tree-sitter adds a name to be indexed, but not behind these.
+            return node("other", [self.take(), self.expression(), self.take("]")])
         if self.kind() != "name" or word == "switch":
             raise ParseError(f"no expression at {word!r:.40}")
         if word == "new":
@@ -185,7 +211,18 @@ class _JavaParser(Parser):
                 depth = 0
                 while True:
                     token = self.take_kind("name", "operator")
-                    if token.kind == "operator" and token.text not in ("<", ">", ">>", ">>>", ",", ".", "?", "[", "]", "&"):
+                    if token.kind == "operator" and token.text not in (
+                        "<",
+                        ">",
+                        ">>",
+                        ">>>",
+                        ",",
+                        ".",
+                        "?",
+                        "[",
+                        "]",
+                        "&",
+                    ):
                         raise ParseError(f"{token.text} in a type")
                     depth += token.text.count("<") - token.text.count(">")
                     parts.append(token)
@@ -225,7 +262,14 @@ class _JavaParser(Parser):
         return node("other", [*items, self.take("}")])
 
     def arguments(self) -> Node:
-        return node("other", [self.take("("), *self.separated(self.expression, ")"), self.take(")")])
+        parts = [self.take("("), *self.separated(self.expression, ")", last_hole=True)]
+        if len(parts) > 1 and parts[-1].text == ",":
+            end = parts[-1].end
+            given = len(parts) // 2
+            if given < 2 or (given == 2 and len(self.source.encode()) < _SHORTEST_WITH_COMMA):
+                raise ParseError("a comma before the closing bracket")
+            parts.append(Node("name", end, end))
+        return node("other", [*parts, self.take(")")])
 
     def postfix(self, start: Node) -> Node:
         while True:

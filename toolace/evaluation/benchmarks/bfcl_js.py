@@ -115,6 +115,8 @@ class _JsParser(Parser):
             return node("list", [self.take(), *self.separated(self.item, "]", holes=True), self.take("]")])
         if self.at("{"):
             return node("list", [self.take(), *self.separated(self.entry, "}", holes=True), self.take("}")])
+        if word == "<" and self.kind(1) == "name" and self.peek(2) == ">":
+            return self.element()
         if self.kind() != "name":
             raise ParseError(f"no expression at {word!r:.40}")
         if word == "new":
@@ -131,6 +133,19 @@ class _JsParser(Parser):
             raise ParseError(f"no expression at {word!r}")
         token = self.take()
         return Node("value", token.start, token.end, (), word) if word in _VALUES else token
+
+    def element(self) -> Node:
+        """A JSX element, which a tag around the call looks like; braces in its text hold expressions."""
+        parts = [self.take("<"), self.take(), self.take(">")]
+        while not self.at("<"):
+            if self.at(">", "}", "=>"):
+                raise ParseError("a bracket in the text of an element")
+            if self.at("{"):
+                parts.append(self.take())
+                parts += [self.take("}")] if self.at("}") else [self.expression(), self.take("}")]
+            else:
+                parts.append(self.take())
+        return node("other", [*parts, self.take(), self.take("/"), self.take(parts[1].text), self.take(">")])
 
     def item(self) -> Node:
         return node("other", [self.take(), self.expression()]) if self.at("...", "**") else self.expression()

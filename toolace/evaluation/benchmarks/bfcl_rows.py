@@ -73,7 +73,9 @@ def read_category(category: str, path: Path) -> list[BenchmarkRow]:
         answers = list(_lines(answer_path))
     questions = list(_lines(path))
     if answers is not None and len(answers) != len(questions):
-        raise DataError(f"{path} has {len(questions)} rows, its file in possible_answer/ {len(answers)}; copy both anew")
+        raise DataError(
+            f"{path} has {len(questions)} rows, its file in possible_answer/ {len(answers)}; copy both anew"
+        )
     rows = []
     for number, (entry, problem) in enumerate(questions):
         answer, answer_problem = answers[number] if answers is not None else (None, None)

@@ -48,7 +48,10 @@ _simple, _multi_turn = _mean(*_SIMPLE), _mean(*MULTI_TURN)
 
 
 def _ast(right: _Right, sizes: Mapping[str, int]) -> list[float]:
-    return [_simple(right, sizes), *(right[name] / sizes[name] for name in ("multiple", "parallel", "parallel_multiple"))]
+    return [
+        _simple(right, sizes),
+        *(right[name] / sizes[name] for name in ("multiple", "parallel", "parallel_multiple")),
+    ]
 
 
 def _v3_non_live(right: _Right, sizes: Mapping[str, int]) -> float:

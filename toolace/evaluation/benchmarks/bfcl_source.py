@@ -110,8 +110,10 @@ class Parser:
         finally:
             self.position = start
 
-    def separated(self, item: Callable[[], Node], closing: str, holes: bool = False) -> list[Node]:
-        """Items and commas up to `closing`, which stays. `holes`: items may be left out."""
+    def separated(
+        self, item: Callable[[], Node], closing: str, holes: bool = False, last_hole: bool = False
+    ) -> list[Node]:
+        """Items and commas up to `closing`, which stays. `holes`: items may be left out; `last_hole`: the last may."""
         found: list[Node] = []
         while not self.at(closing):
             if holes and self.at(","):
@@ -120,7 +122,7 @@ class Parser:
             found.append(item())
             if not self.at(closing):
                 found.append(self.take(","))
-                if self.at(closing) and not holes:
+                if self.at(closing) and not (holes or last_hole):
                     raise ParseError("a comma before the closing bracket")
         return found
 
