@@ -15,8 +15,8 @@ from toolace.calls.bfcl import Failure, Language, check_accepted
 from toolace.errors import ParseError
 from toolace.evaluation.benchmarks import bfcl_scores
 from toolace.evaluation.benchmarks.base import BenchmarkRow, Output, RowVerdict
-from toolace.evaluation.benchmarks.bfcl_decode import BROKEN, DecodedCall, decode_python
 from toolace.evaluation.benchmarks.bfcl_convert import JAVA, JAVASCRIPT
+from toolace.evaluation.benchmarks.bfcl_decode import BROKEN, DecodedCall, decode_python
 from toolace.evaluation.benchmarks.bfcl_java import decode_java
 from toolace.evaluation.benchmarks.bfcl_js import decode_javascript
 from toolace.evaluation.benchmarks.bfcl_rows import IRRELEVANCE, MULTI_TURN, RELEVANCE, find_files, read_category

@@ -16,7 +16,7 @@ from toolace.errors import ParseError
 from toolace.evaluation.benchmarks.bfcl_decode import BROKEN, DecodedCall, bracketed
 from toolace.evaluation.benchmarks.bfcl_source import JAVA_TOKENS, Node, Parser, node
 
-_PRIMITIVE = frozenset("int long short byte char float double boolean void".split())
+_PRIMITIVE = frozenset(["int", "long", "short", "byte", "char", "float", "double", "boolean", "void"])
 _VALUES = frozenset(("this", "super", "null", "true", "false"))
 _AFTER_CAST = frozenset(("name", "string", "char", "number"))
 _SHORTEST = 11

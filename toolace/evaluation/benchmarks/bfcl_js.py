@@ -185,9 +185,7 @@ class _JsParser(Parser):
             start = self.member(start)
             if self.at("("):
                 start = node("call", [start, self.arguments()])
-            elif self.kind() == "template":
-                start = node("other", [start, self.take()])
-            elif self.at("++", "--") and not self.new_line():
+            elif self.kind() == "template" or (self.at("++", "--") and not self.new_line()):
                 start = node("other", [start, self.take()])
             else:
                 return start
