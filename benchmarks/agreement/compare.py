@@ -105,7 +105,7 @@ def compare(venv: Path, folders: Iterable[Path], every: int = 1, only: frozenset
 
 
 def _same(mine: RowVerdict, theirs: dict[str, Any]) -> bool:
-    return mine.correct == theirs["valid"] and mine.error == theirs["error_type"]
+    return (mine.correct, mine.error) == (theirs["valid"], theirs["error_type"])
 
 
 def _counts(rows: Counter[tuple[str, str]], agree: Counter[tuple[str, str]], part: int) -> dict[str, dict[str, int]]:

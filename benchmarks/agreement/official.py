@@ -11,6 +11,7 @@ model output, so give this script no output that you would not run.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import sys
@@ -25,7 +26,9 @@ MODEL = "model"  # no underscore, so that nothing renames it
 class _Anything(ModuleType):
     """A module that has every name; none of them is ever called."""
 
-    __path__: list[str] = []
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__path__: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -42,13 +45,11 @@ def load_official() -> tuple[Any, Any]:
     config = ModuleType("bfcl_eval.constants.model_config")
     config.MODEL_CONFIG_MAPPING = {MODEL: SimpleNamespace(underscore_to_dot=False)}  # type: ignore[attr-defined]
     sys.modules[config.__name__] = config
-    from bfcl_eval.eval_checker import eval_runner
-    from bfcl_eval.model_handler.utils import default_decode_ast_prompting
+    eval_runner: Any = importlib.import_module("bfcl_eval.eval_checker.eval_runner")
+    decode: Any = importlib.import_module("bfcl_eval.model_handler.utils").default_decode_ast_prompting
 
     handler = SimpleNamespace(
-        decode_ast=lambda result, language, has_tool_call_tag: default_decode_ast_prompting(
-            result, language, has_tool_call_tag
-        )
+        decode_ast=lambda result, language, has_tool_call_tag: decode(result, language, has_tool_call_tag)
     )
     return eval_runner, handler
 

@@ -303,7 +303,7 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="possible_answer"):
         Bfcl().load(tmp_path)
     write(tmp_path, "simple_python", [entry(0), entry(1)], [GOOD])
-    with pytest.raises(DataError, match="2 rows, .* 1"):
+    with pytest.raises(DataError, match=r"2 rows, .* 1"):
         Bfcl().load(tmp_path)
 
 

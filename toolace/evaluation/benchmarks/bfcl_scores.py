@@ -106,7 +106,7 @@ def scores(verdicts: Iterable[RowVerdict], sizes: Mapping[str, int]) -> dict[str
 
 
 def not_run(verdicts: Iterable[RowVerdict], sizes: Mapping[str, int]) -> dict[str, list[str]]:
-    """Score -> the categories that it needs and that are absent, partly judged or not scored; complete ones left out."""
+    """Score that is None -> its categories that are absent, partly judged or not scored."""
     complete, _ = _count(verdicts, sizes)
     missing = {
         name: [category for category in needed if category not in complete] for name, (needed, _) in FORMULAS.items()
