@@ -5,7 +5,7 @@
 For each row of each BFCL category at hand, the gold answer and its mutations are judged by both sides. The categories
 come from DIR and, for those that it lacks, from the data in the official package. Prints the speed of our side and, as
 its last line, JSON: `rows`, `agree` (validity and error kind are equal), both also `by_category` and `by_mutation`,
-`disagreements` (the first of them), `faulty_gold` (rows whose own gold is wrong by the official checker) and
+`disagreements` (the first of them), `faulty_gold` (rows whose gold, as written here, the official checker rejects) and
 `official_crashes` (answers at which the official checker raises: it has no verdict, so they are not among the rows).
 """
 
