@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 export RAY_AUTH_MODE ?= disabled
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: help install demo serve test test-unit lint format lock report clean
+.PHONY: help install demo serve test test-unit agreement agreement-env lint format lock report clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -38,6 +38,19 @@ test: install  ## All tests
 
 test-unit: install  ## The tests that take seconds
 	$(BIN)/python -m pytest tests/unit
+
+AGREEMENT := .agreement/venv
+BFCL_DATA ?=
+agreement-env: $(AGREEMENT)/.installed  ## Make the environment of the official BFCL checker
+
+# Without dependencies: the package pins another numpy and names every vendor's client; these are what scoring imports.
+$(AGREEMENT)/.installed: requirements/agreement.txt
+	test -x $(AGREEMENT)/bin/python || $(PYTHON) -m venv $(AGREEMENT)
+	$(AGREEMENT)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $<
+	touch $@
+
+agreement: install agreement-env  ## Compare BFCL verdicts with the official checker's, row by row (BFCL_DATA=DIR)
+	$(BIN)/python benchmarks/agreement/compare.py --official $(AGREEMENT) $(if $(BFCL_DATA),--data $(BFCL_DATA))
 
 lint: install  ## Formatter, linter, type checker, import contract
 	$(BIN)/ruff format --check .

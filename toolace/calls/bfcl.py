@@ -12,14 +12,13 @@ here without the prefix that names the checker.
   a variable's name); it is compared as it is.
 - Strings are compared without the characters ` ,./-_*^`, in lower case, with ' as "; strings in lists and as values of
   objects too. Lists are compared in order. Objects are compared key by key, one level deep.
+- In the Java and JavaScript categories every argument is a text, which `Language.convert` makes into a value first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
-
-from toolace.calls.schema import Call
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 _TYPES: dict[str, type] = {
     "string": str, "any": str, "integer": int, "float": float, "number": float, "boolean": bool,
@@ -35,8 +34,36 @@ class Failure(NamedTuple):
     detail: str
 
 
+class Called(Protocol):
+    """A call: `toolace.calls.Call`, or what a benchmark's own decoder reads."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def arguments(self) -> Mapping[Any, Any]: ...
+
+
+class Language(NamedTuple):
+    """How the benchmark reads arguments that a model writes as source text of another language.
+
+    `types`: schema type -> type after conversion. `nested`: the schema types whose items have a type of their own.
+    `convert(text, type, item type)` gives the value, or the text itself where it is not one. `error` is the kind of an
+    argument that is not text.
+    """
+
+    error: str
+    types: Mapping[str, type]
+    nested: frozenset[str]
+    convert: Callable[[str, str, str | None], Any]
+
+
 def check_accepted(
-    call: Call, name: str, gold: Mapping[str, Sequence[Any]], schema: Mapping[str, Any]
+    call: Called,
+    name: str,
+    gold: Mapping[str, Sequence[Any]],
+    schema: Mapping[str, Any],
+    language: Language | None = None,
 ) -> Failure | None:
     """None if `call` matches the benchmark's gold for the function `name` with this parameter schema."""
     if failure := _check_names(call, name, schema.get("required") or ()):
@@ -45,7 +72,12 @@ def check_accepted(
     for key, value in call.arguments.items():
         if key not in properties or key not in gold:
             return Failure("unexpected_param", f"{name}: {key!r} is not expected")
-        if failure := _check_value(f"{name}.{key}", value, gold[key], properties[key], plain=False):
+        where = f"{name}.{key}"
+        if language is None:
+            failure = _check_value(where, value, gold[key], properties[key], plain=False)
+        else:
+            failure = _check_text(where, value, gold[key], properties[key], language)
+        if failure:
             return failure
     for key, accepted in gold.items():
         if key not in call.arguments and "" not in accepted:
@@ -53,7 +85,7 @@ def check_accepted(
     return None
 
 
-def check_plain(call: Call, reference: Call, schema: Mapping[str, Any]) -> Failure | None:
+def check_plain(call: Called, reference: Called, schema: Mapping[str, Any]) -> Failure | None:
     """None if `call` matches a reference call with one value a parameter.
 
     Beside the rules above: a required parameter that the reference itself lacks is not asked for; a parameter that is
@@ -83,7 +115,7 @@ def check_plain(call: Call, reference: Call, schema: Mapping[str, Any]) -> Failu
     return None
 
 
-def _check_names(call: Call, name: str, required: Sequence[str]) -> Failure | None:
+def _check_names(call: Called, name: str, required: Sequence[str]) -> Failure | None:
     if call.name != name:
         return Failure("wrong_func_name", f"expected {name!r}, got {call.name!r}")
     for key in required:
@@ -108,7 +140,31 @@ def _check_value(where: str, value: Any, accepted: Sequence[Any], details: Any, 
         value = list(value)
     if expected is float and type(value) is int:
         value = _as_float(value)
+    return _compare(where, value, accepted, expected, items, gold_type, plain)
 
+
+def _check_text(
+    where: str, value: Any, accepted: Sequence[Any], details: Mapping[str, Any], language: Language
+) -> Failure | None:
+    """One argument of a Java or JavaScript call."""
+    declared = details["type"]
+    if type(value) is not str:
+        return Failure(language.error, f"{where}: expected text, got {type(value).__name__}")
+    item_type = details["items"]["type"] if declared in language.nested else None
+    value = language.convert(value, declared, item_type)
+    items = None if item_type is None else language.types[item_type]
+    return _compare(where, value, accepted, language.types[declared], items, _gold_type(accepted), plain=False)
+
+
+def _compare(
+    where: str,
+    value: Any,
+    accepted: Sequence[Any],
+    expected: type,
+    items: type | None,
+    gold_type: type | None,
+    plain: bool,
+) -> Failure | None:
     failure, variable = _check_type(where, value, accepted, expected, items, gold_type)
     if failure is None and not variable:
         if expected is dict:
@@ -141,7 +197,8 @@ def _check_type(
     if type(value) is expected:
         if items is None or any(_items_pass(value, option, items) for option in accepted):
             return None, variable
-        error = "type_error:nested"
+        if gold_type is list:
+            error = "type_error:nested"
     elif gold_type is not None and type(value) is gold_type:
         return None, True
     got = [type(item).__name__ for item in value] if error == "type_error:nested" else type(value).__name__
@@ -172,7 +229,7 @@ def _check_list(where: str, value: list[Any], accepted: Sequence[Any], plain: bo
 
 
 def _check_dict(where: str, value: dict[str, Any], accepted: Sequence[Any], plain: bool) -> Failure | None:
-    failure = _wrong("value_error:dict_value", where, value, accepted)
+    failure = _wrong("value_error:dict_value" if plain else "dict_checker:unclear", where, value, accepted)
     for option in accepted:
         if isinstance(option, Mapping):
             if (found := _check_keys(where, value, option, plain)) is None:
@@ -182,7 +239,8 @@ def _check_dict(where: str, value: dict[str, Any], accepted: Sequence[Any], plai
 
 
 def _check_keys(where: str, value: dict[str, Any], option: Mapping[str, Any], plain: bool) -> Failure | None:
-    choices = {key: [item] if plain or not isinstance(item, list) else item for key, item in option.items()}
+    # The benchmark takes a text in place of a list of choices for the list of its letters, and for an optional one.
+    choices = {key: [item] if plain or not isinstance(item, list | str) else item for key, item in option.items()}
     for key, accepted in choices.items():
         if key not in value and (plain or "" not in accepted):
             return Failure("value_error:dict_key", f"{where}: key {key!r} is missing")

@@ -1,0 +1,139 @@
+"""The Berkeley Function-Calling Leaderboard (BFCL): rows, verdicts and scores as bfcl-eval 2026.3.23 gives them.
+
+Verdicts and error kinds equal the official checker's, its quirks included; `make agreement` compares the two row by
+row. Source of the rules: bfcl-eval (Apache-2.0), `eval_checker/eval_runner.py` and `ast_eval/ast_checker.py`. Parallel
+calls are paired greedily here, as there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from toolace.calls.bfcl import Failure, Language, check_accepted
+from toolace.errors import ParseError
+from toolace.evaluation.benchmarks import bfcl_scores
+from toolace.evaluation.benchmarks.base import BenchmarkRow, Output, RowVerdict
+from toolace.evaluation.benchmarks.bfcl_convert import JAVA, JAVASCRIPT
+from toolace.evaluation.benchmarks.bfcl_decode import BROKEN, DecodedCall, decode_python
+from toolace.evaluation.benchmarks.bfcl_java import decode_java
+from toolace.evaluation.benchmarks.bfcl_js import decode_javascript
+from toolace.evaluation.benchmarks.bfcl_rows import IRRELEVANCE, MULTI_TURN, RELEVANCE, find_files, read_category
+from toolace.evaluation.benchmarks.bfcl_scores import NOT_SCORED
+
+_PREFIXED = frozenset({"wrong_func_name", "missing_required", "unexpected_param", "missing_optional"})
+"""Kinds that officially carry the name of the checker of one call."""
+
+_NEEDS_BACKENDS = (
+    "multi-turn rows are judged by running the calls against the official simulated backends, which evaluate model "
+    "output: score them in bfcl-eval's own environment (`make agreement-env`), in a separate process"
+)
+
+
+class Bfcl:
+    """The benchmark `bfcl`: v3 and v4 files, non-live, live, relevance and irrelevance.
+
+    Multi-turn rows are loaded, but not scored: their verdict's error is `not_scored`, and so the scores that need
+    them are None.
+    """
+
+    name = "bfcl"
+
+    def load(self, folder: Path) -> list[BenchmarkRow]:
+        """All rows of the categories whose files are in `folder`. Raises `DataError`."""
+        return [row for category, path in find_files(folder).items() for row in read_category(category, path)]
+
+    def judge(self, row: BenchmarkRow, output: Output) -> RowVerdict:
+        """The official verdict; `error` is the official `error_type`, with the checker's prefix."""
+        if row.problem is not None:
+            return RowVerdict(row.id, row.category, False, "bad_row", row.problem)
+        if row.category in MULTI_TURN:
+            return RowVerdict(row.id, row.category, False, NOT_SCORED, _NEEDS_BACKENDS)
+        text = output if isinstance(output, str) else ""
+        try:
+            failure = _judge_call_free(row, text) if row.category in IRRELEVANCE + RELEVANCE else _judge(row, text)
+        except BROKEN as error:
+            # The official checker stops with an error here, for instance at a number with thousands of digits.
+            failure = Failure("uncheckable", f"the answer cannot be compared: {error!s:.200}")
+        if failure is None:
+            return RowVerdict(row.id, row.category, True)
+        return RowVerdict(row.id, row.category, False, failure.error, failure.detail)
+
+    def scores(self, verdicts: Iterable[RowVerdict], sizes: Mapping[str, int]) -> dict[str, float | None]:
+        """Accuracies by category and by the leaderboard's formulas; see `bfcl_scores`."""
+        return bfcl_scores.scores(verdicts, sizes)
+
+
+def _judge_call_free(row: BenchmarkRow, text: str) -> Failure | None:
+    """Irrelevance is right where no call can be decoded, a broken one included; relevance where one can be."""
+    try:
+        calls, broken = decode_python(text), "an empty list"
+    except ParseError as error:
+        calls, broken = [], str(error)
+    if row.category in RELEVANCE:
+        return None if calls else Failure("relevance_error:decoder_failed", f"no call: {broken}")
+    if calls:
+        return Failure("irrelevance_error:decoder_success", f"called {calls[0].name!r}, no call is right")
+    return None
+
+
+def _judge(row: BenchmarkRow, text: str) -> Failure | None:
+    category: str = row.category
+    language: Language | None = None
+    try:
+        if category == "simple_java":
+            language, calls = JAVA, decode_java(text)
+        elif category == "simple_javascript":
+            language, calls = JAVASCRIPT, decode_javascript(text)
+        else:
+            calls = decode_python(text)
+    except ParseError as error:
+        return Failure("ast_decoder:decoder_failed", str(error))
+    if calls is None:
+        return Failure("ast_decoder:decoder_wrong_output_format", "the text holds no call")
+    functions, gold = row.raw["function"], row.gold
+    if "parallel" in category:
+        return _check_parallel(calls, gold, functions)
+    checker = "multiple" if "multiple" in category else "simple"
+    expected = len(gold) if checker == "multiple" else 1
+    if len(calls) != expected:
+        return Failure(f"{checker}_function_checker:wrong_count", f"expected {expected} call(s), got {len(calls)}")
+    function = _find(functions, next(iter(gold[0]))) if checker == "multiple" else functions[0]
+    return _check_one(calls[0], gold[0], function, language)
+
+
+def _check_one(
+    call: DecodedCall, gold: Mapping[str, Any], function: Mapping[str, Any], language: Language | None = None
+) -> Failure | None:
+    """The gold's parameters count, its name does not: the function's does."""
+    failure = check_accepted(call, function["name"], next(iter(gold.values())), function["parameters"], language)
+    if failure is not None and failure.error in _PREFIXED:
+        return Failure(f"simple_function_checker:{failure.error}", failure.detail)
+    return failure
+
+
+def _check_parallel(
+    calls: list[DecodedCall], gold: list[Mapping[str, Any]], functions: list[Mapping[str, Any]]
+) -> Failure | None:
+    """Each gold call in its order takes the first free call that matches."""
+    checker = "parallel_function_checker_no_order"
+    if len(calls) != len(gold):
+        return Failure(f"{checker}:wrong_count", f"expected {len(gold)} call(s), got {len(calls)}")
+    free = list(range(len(calls)))
+    for number, wanted in enumerate(gold, 1):
+        function = _find(functions, next(iter(wanted)))
+        why = ""
+        for index in free:
+            failure = _check_one(calls[index], wanted, function)
+            if failure is None:
+                free.remove(index)
+                break
+            why = why if failure.error.endswith("wrong_func_name") and why else failure.detail
+        else:
+            return Failure(f"{checker}:cannot_find_match", f"no call for number {number}: {why}")
+    return None
+
+
+def _find(functions: list[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
+    return next(function for function in functions if function["name"] == name)
