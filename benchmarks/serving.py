@@ -25,6 +25,7 @@ from typing import Any
 
 from toolace.calls import Call, match_calls
 from toolace.calls.schema import Sample
+from toolace.engines.vllm import CPU_BLOCK_SIZE
 from toolace.serving.config import ServeConfig, load_serve_config
 
 FIXED_ROUNDS = 3
@@ -214,13 +215,14 @@ def summary(samples: list[Sample], measured: Measured, way: str) -> dict[str, An
     }
 
 
-def hit_rate(adaptive: Load) -> float:
-    """Cached share of the tokens that the refine passes could have from the first pass: its prompt and its answer."""
+def hit_rate(adaptive: Load, block: int = 1) -> float:
+    """Cached share of the tokens that a refine pass could have from the pass before it: its prompt and its answer. Only
+    whole blocks are kept; with `block` their size, only those count as possible."""
     cached = possible = 0
     for response in adaptive.responses:
         steps = response["refinement"]["steps"]
         cached += sum(step["cached_tokens"] for step in steps[1:])
-        possible += sum(step["prompt_tokens"] + step["tokens"] - 1 for step in steps[:-1])
+        possible += sum((step["prompt_tokens"] + step["tokens"] - 1) // block * block for step in steps[:-1])
     return round(cached / possible, 3) if possible else float("nan")
 
 
@@ -255,6 +257,7 @@ def main() -> None:
     from toolace.data.synthetic import generate
 
     base = [f"model.path={options.model}", "model.max_model_len=1024", f"model_id={MODEL}", f"port={options.port}"]
+    base.append("engine.kv_cache_gib=0.5")  # five engines share the machine
     config = load_serve_config(None, [*base, *options.set])
     rows = generate(2 * max(options.turns * 3 * max(options.clients), options.equality), 77, profile=options.profile)
     samples = [sample for sample in rows if sample.kind != "dependent"]
@@ -274,6 +277,7 @@ def main() -> None:
     fewest, most = min(options.clients), max(options.clients)
     best = min(exact, key=lambda way: measured[fewest][way, "adaptive"].quantile(0.5))
     by_way = {way: {str(c): summary(samples, seen, way) for c, seen in measured.items()} for way in WAYS}
+    block = config.engine.block_size or CPU_BLOCK_SIZE
     plain = {c: seen[LIBRARY, "plain"] for c, seen in measured.items()}
     off = {c: seen["none", "single"] for c, seen in measured.items()}
     print(
@@ -283,6 +287,7 @@ def main() -> None:
                 "added_p50_ms": round(off[fewest].quantile(0.5) - plain[fewest].quantile(0.5), 2),
                 "by_concurrency": by_way[best],
                 "prefix_hit_rate": hit_rate(measured[fewest]["none", "adaptive"]),
+                "prefix_hit_rate_whole_blocks": hit_rate(measured[fewest]["none", "adaptive"], block),
                 "drafting": best,
                 "draft_answers_equal": equal[best][0],
                 "draft_answers_total": equal[best][1],

@@ -94,5 +94,4 @@ class Scorer:
         if isinstance(score, Exception):
             raise score
         logprob, first = score if isinstance(score, tuple) else (score, False)
-        usage = {"prompt_tokens": 150, "completion_tokens": 1, "total_tokens": 151, "prompt_tokens_details": None}
-        return DraftScore(logprob, first, {"usage": usage, "system_fingerprint": "m@1"})
+        return DraftScore(logprob, first, 150, "m@1")

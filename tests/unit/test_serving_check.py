@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from toolace.calls import parse_answer
 from toolace.errors import ServingError
 from toolace.serving.errors import ApiError
 from toolace.serving.protocol import Plan
-from toolace.serving.scoring import read_score
+from toolace.serving.scoring import read_table
 
 SAME, OTHER = (-0.1, True), (-3.0, False)
 CHECK = Plan(check="prompt", return_rounds=True)
@@ -107,9 +109,7 @@ def test_one_reading_serves_check_and_margin() -> None:
 def test_other_weights_that_read_the_draft_are_no_answer() -> None:
     class Replaced(Scorer):
         async def __call__(self, body: dict[str, Any], draft: str) -> Any:
-            score = await super().__call__(body, draft)
-            score.response["system_fingerprint"] = "m@2"  # type: ignore[index]
-            return score
+            return replace(await super().__call__(body, draft), version="m@2")
 
     response = Engine(A).run(CHECK, score=Replaced(SAME))
     assert response["refinement"]["stopped"] == "error" and response["refinement"]["model"] == "m@1"
@@ -120,17 +120,16 @@ def test_the_check_needs_a_scorer() -> None:
         Engine(A).run(CHECK)
 
 
-def entry(token: int, logprob: float, rank: int) -> dict[str, dict[str, Any]]:
-    return {str(token): {"logprob": logprob, "rank": rank, "decoded_token": "x"}}
+def entry(token: int, logprob: float, rank: int) -> dict[int, Any]:
+    return {token: SimpleNamespace(logprob=logprob, rank=rank)}
 
 
 def test_a_score_is_read_behind_the_prompt() -> None:
-    table = [None, entry(5, -9.0, 7), entry(6, -0.5, 1), entry(7, -0.25, 1)]
-    score = read_score({"choices": [{"prompt_logprobs": table}]}, 2, (6, 7))
-    assert (score.logprob, score.first_choice) == (-0.75, True)
+    table: list[Any] = [None, entry(5, -9.0, 7), entry(6, -0.5, 1), entry(7, -0.25, 1)]
+    assert read_table(table, 2, (6, 7)) == (-0.75, True)
     table[3] = entry(7, -0.25, 2)
-    assert not read_score({"choices": [{"prompt_logprobs": table}]}, 2, (6, 7)).first_choice
-    for broken in ([*table, None], None, [None, None, entry(6, -1.0, 1), entry(8, -1.0, 1)]):
+    assert read_table(table, 2, (6, 7)) == (-0.75, False)
+    for broken in ([*table, None], (), [None, None, entry(6, -1.0, 1), entry(8, -1.0, 1)]):
         with pytest.raises(ApiError) as error:
-            read_score({"choices": [{"prompt_logprobs": broken}]}, 2, (6, 7))
+            read_table(broken, 2, (6, 7))
         assert error.value.status == 500

@@ -1,22 +1,30 @@
-"""The library's engine replica with two changes: drafts can be tokenized, and it tells how many prompt tokens wait."""
+"""The library's engine replica, which also reads drafts and tells how many prompt tokens wait."""
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import AsyncGenerator
 from typing import Any
 
+from ray.llm._internal.serve.core.configs.openai_api_models import ErrorInfo, ErrorResponse
 from ray.llm._internal.serve.core.server.llm_server import LLMServer
 from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
+from vllm import SamplingParams
+from vllm.entrypoints.serve.tokenize.protocol import TokenizeChatRequest
+from vllm.exceptions import VLLMClientError
+from vllm.inputs import tokens_input
 
 from toolace.serving.scaling import QUEUED_PREFILL_TOKENS
+from toolace.serving.scoring import DraftQuestion, DraftScore, read_table
 
 
 class TokenizingEngine(VLLMEngine):  # type: ignore[misc]  # the library is untyped
-    """`VLLMEngine` that also answers `tokenize` and `detokenize`.
+    """`VLLMEngine` that also answers `tokenize` and `detokenize`, and reads drafts.
 
-    Ray 2.60 looks for vLLM's tokenizer routes under the name they had before, and refuses both as unsupported; no draft
-    could be scored then.
+    Ray 2.60 looks for vLLM's tokenizer routes under the name they had before, and refuses both as unsupported.
     """
 
+    llm_config: Any
     _app_state: Any
     _oai_serving_tokenization: Any
     _engine_client: Any
@@ -26,6 +34,31 @@ class TokenizingEngine(VLLMEngine):  # type: ignore[misc]  # the library is unty
         await super().start()
         if self._oai_serving_tokenization is None:
             self._oai_serving_tokenization = self._app_state.serving_tokenization
+
+    async def read_draft(self, question: DraftQuestion) -> AsyncGenerator[DraftScore | ErrorResponse, None]:
+        """The score of a draft, in one prompt pass that generates one token more than is used."""
+        prompt: list[int] = []
+        async for told in self.tokenize(TokenizeChatRequest.model_validate(question.chat)):
+            if isinstance(told, ErrorResponse):
+                yield told
+                return
+            prompt = told.tokens
+        salt = {"cache_salt": question.cache_salt} if question.cache_salt else {}
+        asked = tokens_input([*prompt, *question.draft], **salt)
+        # The table is flat, as in evaluation: vLLM makes no object for each token of the prompt.
+        sampling = SamplingParams(
+            max_tokens=1, temperature=0.0, prompt_logprobs=0, flat_logprobs=True, detokenize=False
+        )
+        done = None
+        try:
+            async for output in self._engine_client.generate(asked, sampling, f"draft-{uuid.uuid4().hex}"):
+                done = output
+        except (ValueError, VLLMClientError) as error:  # prompt and draft are longer than the context
+            yield ErrorResponse(error=ErrorInfo(message=str(error), type="BadRequestError", code=400))
+            return
+        logprob, first_choice = read_table((done and done.prompt_logprobs) or (), len(prompt), question.draft)
+        version = str(self.llm_config.engine_kwargs["fingerprint_value"])
+        yield DraftScore(logprob, first_choice, len(prompt) + len(question.draft), version)
 
     @property
     def queued_prefill_tokens(self) -> int:
@@ -38,6 +71,13 @@ class EngineServer(LLMServer):  # type: ignore[misc]  # the library is untyped
 
     _default_engine_cls = TokenizingEngine
     engine: TokenizingEngine
+
+    async def read_draft(
+        self, question: DraftQuestion, raw_request_info: Any = None
+    ) -> AsyncGenerator[DraftScore | ErrorResponse, None]:
+        """What the model thinks of a draft; a stream of one, as the ingress asks for everything."""
+        async for found in self.engine.read_draft(question):
+            yield found
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """What Serve asks of each replica, for custom autoscaling policies."""

@@ -42,7 +42,7 @@ from toolace.serving.passes import Outcome
 from toolace.serving.playground import add_playground
 from toolace.serving.protocol import Plan, include_usage, is_refined, make_plan
 from toolace.serving.refining import refine_chat
-from toolace.serving.scoring import DraftScore, DraftScorer
+from toolace.serving.scoring import DraftQuestion, DraftScore, DraftScorer
 from toolace.serving.streaming import stream_refined
 
 EARLY_S = 5.0
@@ -111,8 +111,9 @@ class RefiningIngress(OpenAiIngress):  # type: ignore[misc]  # the library is un
         async def complete(asked: dict[str, Any], seconds: float) -> dict[str, Any]:
             return await self._pass(asked, request)
 
-        async def ask(method: str, asked: Any) -> Any:
-            return await self._first(method, asked, request)
+        async def ask(question: DraftQuestion) -> DraftScore:
+            found: DraftScore = await self._first("read_draft", question, request)
+            return found
 
         async def score(asked: dict[str, Any], draft: str) -> DraftScore:
             assert self._scorer is not None

@@ -108,8 +108,7 @@ def repeated_pass(before: Pass, draft: str, score: DraftScore, format: CallForma
     response = {
         **before.response,
         "choices": [choice],
-        "usage": score.response.get("usage"),
-        "system_fingerprint": score.response.get("system_fingerprint"),
+        **score.response,
     }
     return replace(read_pass(response, format, seconds, constrained=False), checked=True)
 

@@ -17,23 +17,47 @@ from toolace.rendering import Renderer
 from toolace.serving.config import ServeConfig
 from toolace.serving.errors import ApiError
 
-Ask = Callable[[str, Any], Awaitable[Any]]
-"""A method of the engine replica (`tokenize`, `completions`) and the library's request object -> its response."""
-
 _RENDERED = ("model", "messages", "tools", "chat_template_kwargs")
 
 
 @dataclass(frozen=True, slots=True)
+class DraftQuestion:
+    """What the engine replica is asked: a chat request's fields that its prompt is rendered from, and the draft's token
+    ids, its end of turn included."""
+
+    model: str | None
+    chat: dict[str, Any]
+    draft: tuple[int, ...]
+    cache_salt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DraftScore:
-    """A draft, its end-of-turn token included, as the answer to a prompt.
+    """A draft, its end of turn included, as the answer to a prompt.
 
     `logprob` is the sum over its tokens, nats at temperature 1; `first_choice` says that no other token was as likely
-    anywhere. `response` is the engine's completion: its usage, and which weights answered.
+    anywhere. `prompt_tokens` were read, the draft's included; `version` says by which weights.
     """
 
     logprob: float
     first_choice: bool
-    response: Mapping[str, Any]
+    prompt_tokens: int
+    version: str
+
+    @property
+    def response(self) -> dict[str, Any]:
+        """The parts of a chat completion that count and name this pass."""
+        usage = {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": 1,
+            "total_tokens": self.prompt_tokens + 1,
+            "prompt_tokens_details": None,
+        }
+        return {"usage": usage, "system_fingerprint": self.version}
+
+
+Ask = Callable[[DraftQuestion], Awaitable[DraftScore]]
+"""`EngineServer.read_draft` of an engine replica."""
 
 
 class DraftScorer:
@@ -47,37 +71,20 @@ class DraftScorer:
 
     async def __call__(self, body: Mapping[str, Any], draft: str, ask: Ask) -> DraftScore:
         """Score `draft` as the answer to the chat request `body`."""
-        from ray.serve.llm.openai_api_models import CompletionRequest
-        from vllm.entrypoints.serve.tokenize.protocol import TokenizeChatRequest
-
         rendered = {key: body[key] for key in _RENDERED if body.get(key) is not None}
-        prompt: list[int] = (await ask("tokenize", TokenizeChatRequest.model_validate(rendered))).tokens
-        answer = self._renderer.answer_ids(draft)
-        request = {
-            "model": body.get("model"),
-            "prompt": [*prompt, *answer],
-            "max_tokens": 1,
-            "temperature": 0.0,
-            "prompt_logprobs": 0,
-        }
-        response = (await ask("completions", CompletionRequest.model_validate(request))).model_dump()
-        return read_score(response, len(prompt), answer)
+        ids = tuple(self._renderer.answer_ids(draft))
+        return await ask(DraftQuestion(body.get("model"), rendered, ids, body.get("cache_salt")))
 
 
-def read_score(response: Mapping[str, Any], prompt_tokens: int, answer: Sequence[int]) -> DraftScore:
-    """The score in a completion whose prompt was `prompt_tokens` and then `answer`; a 500 where there is none."""
-    table = response["choices"][0].get("prompt_logprobs")
-    if table is None or len(table) != prompt_tokens + len(answer):
+def read_table(table: Sequence[Mapping[int, Any]], prompt_tokens: int, draft: Sequence[int]) -> tuple[float, bool]:
+    """(summed log-probability, whether each token is the first choice) from vLLM's table of prompt log-probabilities,
+    which has the `prompt_tokens` of the prompt and then those of the draft. Raises a 500 where it has not."""
+    if len(table) != prompt_tokens + len(draft):
         raise ApiError(500, "The engine gave no log-probabilities of the prompt.")
-    found = [_entry(at, token) for at, token in zip(table[prompt_tokens:], answer, strict=True)]
-    return DraftScore(
-        sum(float(entry["logprob"]) for entry in found), all(entry.get("rank") == 1 for entry in found), response
-    )
-
-
-def _entry(at: Mapping[Any, Any], token: int) -> Mapping[str, Any]:
-    found = at.get(token, at.get(str(token)))
-    if found is None:
-        raise ApiError(500, "A token of the prompt has no log-probability.")
-    entry: Mapping[str, Any] = found
-    return entry
+    found = []
+    for offset, token in enumerate(draft):
+        entry = table[prompt_tokens + offset].get(token)
+        if entry is None:
+            raise ApiError(500, "A token of the draft has no log-probability.")
+        found.append(entry)
+    return sum(entry.logprob for entry in found), all(entry.rank == 1 for entry in found)
