@@ -32,12 +32,14 @@ def refused(body: Any) -> ApiError:
 
 
 def test_a_request_gets_the_servers_settings_where_it_says_nothing() -> None:
-    assert make_plan(BODY, SETTINGS) == Plan("adaptive", 3, 20.0, False, 0.0, True)
+    assert make_plan(BODY, SETTINGS) == Plan("adaptive", 3, 20.0, False, 0.0, "generate", True)
     assert make_plan({**BODY, "refinement": None}, SETTINGS) == make_plan({**BODY, "refinement": {}}, SETTINGS)
     given = {"mode": "fixed", "max_rounds": 0, "deadline_ms": 1, "return_rounds": True}
-    assert make_plan({**BODY, "refinement": given}, SETTINGS) == Plan("fixed", 0, 0.001, True, 0.0, True)
-    open_end = RefinementSettings(accept_margin=2.5, refine_text=False, mode="off", deadline_cap_ms=5_000)
-    assert resolve(RefinementOptions(), open_end) == Plan("off", 5, 5.0, False, 2.5, False)
+    assert make_plan({**BODY, "refinement": given}, SETTINGS) == Plan("fixed", 0, 0.001, True, 0.0, "generate", True)
+    open_end = RefinementSettings(
+        accept_margin=2.5, check="prompt", refine_text=False, mode="off", deadline_cap_ms=5_000
+    )
+    assert resolve(RefinementOptions(), open_end) == Plan("off", 5, 5.0, False, 2.5, "prompt", False)
 
 
 @pytest.mark.parametrize(
