@@ -216,13 +216,14 @@ def summary(samples: list[Sample], measured: Measured, way: str) -> dict[str, An
 
 
 def hit_rate(adaptive: Load, block: int = 1) -> float:
-    """Cached share of the tokens that a refine pass could have from the pass before it: its prompt and its answer. Only
-    whole blocks are kept; with `block` their size, only those count as possible."""
+    """Cached share of the tokens that the first refine pass could have from the first pass: its prompt and its answer.
+    Only whole blocks are kept; with `block` their size, only those count as possible."""
     cached = possible = 0
     for response in adaptive.responses:
         steps = response["refinement"]["steps"]
-        cached += sum(step["cached_tokens"] for step in steps[1:])
-        possible += sum((step["prompt_tokens"] + step["tokens"] - 1) // block * block for step in steps[:-1])
+        if len(steps) > 1:
+            cached += steps[1]["cached_tokens"]
+            possible += (steps[0]["prompt_tokens"] + steps[0]["tokens"] - 1) // block * block
     return round(cached / possible, 3) if possible else float("nan")
 
 
