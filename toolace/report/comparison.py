@@ -121,17 +121,17 @@ def _by_round(arms: Sequence[Arm]) -> Markup:
     paths = [arm for arm in arms if any(step["model"].startswith("round-") for step in arm["by_round"])]
     names = list(dict.fromkeys(step["model"] for arm in paths for step in arm["by_round"]))
     names.sort(key=lambda name: (int(name[6:]) if name.startswith("round-") else 0, names.index(name)))
-    colors = {arm["arm"]: COLORS[number % len(COLORS)] for number, arm in enumerate(arms)}
+    place = {arm["arm"]: number for number, arm in enumerate(arms)}
     series = [
         Series(
             arm["arm"],
             [(names.index(step["model"]), step["direct"]) for step in arm["by_round"]],
-            colors[arm["arm"]],
-            SHAPES[number % len(SHAPES)],
-            dashed=number >= len(COLORS),
+            COLORS[place[arm["arm"]] % len(COLORS)],
+            SHAPES[place[arm["arm"]] % len(SHAPES)],
+            dashed=place[arm["arm"]] >= len(COLORS),
             titles=[f"{arm['arm']}, {label_of(step['model'])}: {percent(step['direct'])}" for step in arm["by_round"]],
         )
-        for number, arm in enumerate(paths)
+        for arm in paths
     ]
     return line_chart(
         "Accuracy by round, direct",
@@ -139,7 +139,9 @@ def _by_round(arms: Sequence[Arm]) -> Markup:
         x_label="",
         y_label=f"{arms[0]['split']} split, mean over seeds",
         x_names=[label_of(name) for name in names],
-        references=[(arm["arm"], arm["direct"], colors[arm["arm"]]) for arm in arms if arm not in paths],
+        references=[
+            (arm["arm"], arm["direct"], COLORS[place[arm["arm"]] % len(COLORS)]) for arm in arms if arm not in paths
+        ],
         percents=True,
     )
 
