@@ -360,7 +360,7 @@ def put_setting(data: dict[str, Any], key: str, value: Any, origin: str) -> None
     node = data
     *parents, last = key.split(".")
     for parent in parents:
-        child = node.setdefault(parent, {})
+        child = node[parent] = {} if node.get(parent) is None else node[parent]
         if not isinstance(child, dict):
             raise ConfigError(f"{origin}: {parent} is {child!r}, not a section")
         node = child

@@ -120,7 +120,7 @@ def _by_round(arms: Sequence[Arm]) -> Markup:
     """Direct accuracy of every arm from the base to its scored model; arms without rounds as lines."""
     paths = [arm for arm in arms if any(step["model"].startswith("round-") for step in arm["by_round"])]
     names = list(dict.fromkeys(step["model"] for arm in paths for step in arm["by_round"]))
-    names.sort(key=lambda name: (int(name[6:]) if name.startswith("round-") else 0, names.index(name)))
+    names.sort(key=lambda name: int(name[6:]) if name.startswith("round-") else 0)  # stable: the base comes first
     place = {arm["arm"]: number for number, arm in enumerate(arms)}
     series = [
         Series(
