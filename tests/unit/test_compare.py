@@ -172,7 +172,7 @@ def test_again_does_only_what_is_missing(finished: tuple[Path, Maker, dict[str, 
     assert [run.config.name for run in plan_runs(comparison) if not is_finished(run)] == [
         "no_keep-clean-tiny_base-seed2"
     ]
-    assert compare(comparison, quiet(), again) == outcome
+    assert compare(comparison, quiet(), again)["arms"] == outcome["arms"]
     assert again.worked == {"no_keep-clean-tiny_base-seed2": []}, "the shared stage is taken"
 
 
