@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from toolace.rounds.context import ModelRef, Run
 from toolace.rounds.events import EventLog
 from toolace.rounds.progress import Progress
 from toolace.rounds.record import record_start
+from toolace.rounds.shared import SharedStages
 from toolace.rounds.stages import (
     corpus_stage,
     evaluation_stage,
@@ -78,7 +80,7 @@ class FakeRun:
     def __init__(
         self, root: Path, *, rows: int = 60, mode: str = "exact", evil: bool = True, rule: str = "solved"
     ) -> None:
-        self.config: Config = validate_config(
+        config = validate_config(
             {
                 "name": "fake",
                 "root": str(root),
@@ -90,11 +92,18 @@ class FakeRun:
             },
             "test",
         )
-        self.store = Store(self.config.run_dir)
-        self.run = Run(self.config, self.store, EventLog(self.store), Progress())
+        self.begin(config)
         self.rows, self.evil = rows, evil
+
+    def begin(self, config: Config, shared: SharedStages | None = None) -> None:
+        self.config = config
+        self.store = Store(self.config.run_dir)
+        self.run = Run(self.config, self.store, EventLog(self.store), Progress(io.StringIO()), shared=shared)
         attempt = record_start(self.store, self.config)
         self.run.events.write("run_begun", attempt=attempt["number"], changed=[])
+
+    def ref(self, name: str) -> ModelRef:
+        return ModelRef(name, name, name)
 
     def make_data(self) -> Stage:
         stage = self.run.stage("data", {"data": self.config.data.model_dump()})
@@ -139,7 +148,7 @@ class FakeRun:
     def evaluate(self, name: str, skill: float) -> None:
         data = self.make_data()
         for split in ("dev", "test"):
-            stage = evaluation_stage(self.run, ModelRef(name, name, name), split, data.key)
+            stage = evaluation_stage(self.run, self.ref(name), split, data.key)
             if stage.done() is None:
                 with self.run.timed(name, stage):
                     program = partial(
@@ -155,7 +164,7 @@ class FakeRun:
 
     def probe(self, number: int, name: str, skill: float) -> Stage:
         data = self.make_data()
-        stage = probe_stage(self.run, ModelRef(name, name, name), number, data.key)
+        stage = probe_stage(self.run, self.ref(name), number, data.key)
         if stage.done() is None:
             with self.run.timed("probe", stage):
                 program = partial(

@@ -352,11 +352,16 @@ def apply_override(data: dict[str, Any], override: str) -> None:
     if not sep or not key.strip():
         raise ConfigError(f"--set {override!r}: write it as section.key=value, such as probe.k=4")
     value = parse_yaml(text, f"the value of --set {override!r}")
+    put_setting(data, key.strip(), value, f"--set {override!r}")
+
+
+def put_setting(data: dict[str, Any], key: str, value: Any, origin: str) -> None:
+    """Set `a.b` in nested data; `origin` begins the message of a `ConfigError`."""
     node = data
-    *parents, last = key.strip().split(".")
+    *parents, last = key.split(".")
     for parent in parents:
-        child = node.setdefault(parent, {})
+        child = node[parent] = {} if node.get(parent) is None else node[parent]
         if not isinstance(child, dict):
-            raise ConfigError(f"--set {override!r}: {parent} is {child!r}, not a section")
+            raise ConfigError(f"{origin}: {parent} is {child!r}, not a section")
         node = child
     node[last] = value

@@ -90,6 +90,7 @@ def test_dry_run_names_stages_rows_and_memory(run: Any, tmp_path: Path, tiny_bas
     [
         (("run", "--config", "none.yaml"), "none.yaml"),
         (("run", "--set", "probe.q=1"), "probe.q"),
+        (("compare", "none.yaml"), "none.yaml"),
         (("run", "--set", "train.lr=fast"), "train.lr"),
         (("run", "--dry-run", "--set", "data.train.path=/nonexist.jsonl"), "/nonexist.jsonl"),
         (("run", "--dry-run", "--set", "data.test={type: files, path: none.jsonl}"), "none.jsonl"),

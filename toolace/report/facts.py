@@ -125,7 +125,7 @@ def gather(run: Store) -> RunFacts:
     record = run.read_json("run.json")
     stages: dict[str, dict[str, Any]] = {}
     begun: list[str] = []
-    for name in _stage_names(run):
+    for name in stage_places(run):
         if run.exists(f"{name}/{DONE}"):
             marker: dict[str, Any] = optional(f"{name}/{DONE}", run.read_json, {})
             stages[name] = dict(marker.get("counts", {}))
@@ -227,7 +227,8 @@ def _round_names(run: Store) -> Iterator[str]:
         number += 1
 
 
-def _stage_names(run: Store) -> Iterator[str]:
+def stage_places(run: Store) -> Iterator[str]:
+    """Names that the stages of a run can have, done or not."""
     yield "data"
     for model in ("base", "bootstrap", *_round_names(run), "plain_sft"):
         for part in PARTS:

@@ -35,7 +35,7 @@ def write_report(run: Store) -> str:
 
 def render(facts: RunFacts) -> str:
     """The report as HTML text."""
-    script, style = _asset("report.js"), _asset("report.css")
+    script, style = asset("report.js"), asset("report.css")
     examples = choose(facts)
     context: dict[str, Any] = {
         "facts": facts,
@@ -67,14 +67,19 @@ def render(facts: RunFacts) -> str:
         "style": Markup(style),
         "written": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
     }
+    return fill("report.html", context)
+
+
+def fill(name: str, context: dict[str, Any]) -> str:
+    """A page template of this package with its context."""
     environment = Environment(
-        loader=DictLoader({"report.html": _asset("report.html.jinja")}),
+        loader=DictLoader({page: asset(f"{page}.jinja") for page in (name, "macros.html")}),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html").render(context)
+    return environment.get_template(name).render(context)
 
 
 def _status(facts: RunFacts) -> str:
@@ -158,5 +163,6 @@ def _plural(noun: str, number: int) -> str:
 
 
 @lru_cache
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """The text of a file that goes into pages."""
     return (files("toolace.report") / ASSETS / name).read_text(encoding="utf-8")

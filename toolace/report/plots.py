@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from markupsafe import Markup
 
 from toolace.report.charts import Bar, Point, Series, column_chart, line_chart, percent, thin
 from toolace.report.examples import label_names
-from toolace.report.facts import UNREADABLE, ModelFacts, RunFacts, arm_order, label_of
+from toolace.report.facts import UNREADABLE, RunFacts, arm_order, label_of
 from toolace.report.records import read_rows
+from toolace.storage import Store
 
 LABEL_COLORS = {"unsolved": "c4", "below": "c4", "inside": "c1", "solved": "c1", "above": "c2", "error": "c3"}
 MODEL_COLORS = {"base": "c4", "bootstrap": "c3", "plain_sft": "c2"}
@@ -74,12 +76,13 @@ def by_tokens(facts: RunFacts) -> list[Markup]:
     return [
         chart
         for model in facts.models
-        if split in model.evaluations and (chart := _by_tokens(model, split)) is not None
+        if split in model.evaluations
+        and (chart := tokens_chart(model.label, model.evaluations[split]["arms"], split)) is not None
     ]
 
 
-def _by_tokens(model: ModelFacts, split: str) -> Markup | None:
-    arms: dict[str, dict[str, Any]] = model.evaluations[split]["arms"]
+def tokens_chart(label: str, arms: Mapping[str, Mapping[str, Any]], split: str) -> Markup | None:
+    """Accuracy against generated tokens of the ways of answering (dumps of `ArmScores` by name)."""
 
     def at(name: str) -> Point:
         return arms[name]["mean_tokens"], arms[name]["accuracy"]
@@ -100,7 +103,7 @@ def _by_tokens(model: ModelFacts, split: str) -> Markup | None:
         color = MARGIN_COLORS[number % len(MARGIN_COLORS)]
         series.append(Series(name.replace("_", " "), [at(name)], color, "triangle", line=False, titles=[title(name)]))
     return line_chart(
-        f"Accuracy against tokens: {model.label}",
+        f"Accuracy against tokens: {label}",
         series,
         x_label="generated tokens a query",
         y_label=f"{split} split",
@@ -127,23 +130,32 @@ def labels(facts: RunFacts) -> list[Markup]:
 
 
 def _pass_rates(facts: RunFacts, number: int) -> Markup:
+    k, whole, stopped = pass_counts(facts.store.sub(f"round-{number}/probe"))
+    return pass_chart(f"Right draws of {k}: round {number}", k, whole, stopped)
+
+
+def pass_counts(probe: Store) -> tuple[int, Counter[int], Counter[str]]:
+    """Draws planned a sample; samples by right draws, where all were made; the other samples by class."""
     whole: Counter[int] = Counter()
     stopped: Counter[str] = Counter()
     k = 1
-    for _, _, record in read_rows(facts.store.sub(f"round-{number}/probe")):
+    for _, _, record in read_rows(probe):
         if record is not None:
             k = max(k, record["k"])
             if record["n"] == record["k"]:
                 whole[record["c"]] += 1
             else:
                 stopped[record["label"]] += 1
-    columns = [(str(c), [Bar("all draws made", whole[c], "c0")]) for c in range(k + 1)]
+    return k, whole, stopped
+
+
+def pass_chart(title: str, k: int, whole: Mapping[int, float], stopped: Mapping[str, float]) -> Markup:
+    """A histogram of right draws, with the samples whose probe stopped early beside it, by class."""
+    columns = [(str(c), [Bar("all draws made", whole.get(c, 0), "c0")]) for c in range(k + 1)]
     columns += [
         (f"stop, {name}", [Bar("stopped early, by class", stopped[name], "c4")]) for name in label_names(stopped)
     ]
-    return column_chart(
-        f"Right draws of {k}: round {number}", columns, y_label="samples", x_label=f"right draws among {k}"
-    )
+    return column_chart(title, columns, y_label="samples", x_label=f"right draws among {k}")
 
 
 def curves(facts: RunFacts) -> list[Markup]:

@@ -11,7 +11,14 @@ from typing import Any
 from toolace.config import Config
 from toolace.rounds.events import EventLog
 from toolace.rounds.progress import Progress
+from toolace.rounds.shared import SharedStage, SharedStages
 from toolace.storage import Stage, Store, digest
+
+UNKEYED_TRAINING = (
+    "token_budget", "workers", "cpus_per_worker", "gpus_per_worker", "threads_per_worker", "max_length",
+    "gradient_checkpointing",
+)  # fmt: skip
+"""Settings of training that `TrainSpec.made_from` leaves out and that weights may depend on."""
 
 
 @dataclass(frozen=True)
@@ -25,17 +32,26 @@ class ModelRef:
 
 @dataclass
 class Run:
-    """One run: settings, place, event log, progress, and the counts of every stage met so far."""
+    """One run: settings, place, event log, progress, and the counts of every stage met so far.
+
+    With `shared`, a stage that another run has made from the same is taken from there.
+    """
 
     config: Config
     store: Store
     events: EventLog
     progress: Progress
     counts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    shared: SharedStages | None = None
 
     def stage(self, name: str, made_from: dict[str, Any]) -> Stage:
         """A stage of this run."""
-        return Stage(self.store, name, made_from)
+        if self.shared is None:
+            return Stage(self.store, name, made_from)
+        return SharedStage(self.store, name, made_from, self.shared, share_scope(self.config), self._say_shared)
+
+    def _say_shared(self, stage: Stage) -> None:
+        self.events.write("stage_shared", stages=[stage.name])
 
     @contextmanager
     def timed(self, title: str, *stages: Stage) -> Iterator[dict[str, float]]:
@@ -71,3 +87,16 @@ class Run:
                 "engine": engine.kind,
             }
         )
+
+
+def share_scope(config: Config) -> str:
+    """Hash of the settings that a stage's key leaves out because a run does not change them, or because they move
+    results by rounding only. Between runs they must be the same too before a stage is shared."""
+    return digest(
+        {
+            "model": config.model.model_dump(),
+            "engine": config.engine.model_dump(),
+            "rollout": config.rollout.model_dump(),
+            "train": config.train.model_dump(include=set(UNKEYED_TRAINING)),
+        }
+    )

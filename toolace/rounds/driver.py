@@ -24,6 +24,7 @@ from toolace.rounds.ingest import data_stage, ingest
 from toolace.rounds.lock import RunLock
 from toolace.rounds.progress import Progress
 from toolace.rounds.record import record_start
+from toolace.rounds.shared import SharedStages
 from toolace.rounds.stages import corpus_stage, plain_corpus_stage, probe_stage, roll_out, select_stage
 from toolace.rounds.summary import SUMMARY, build_summary, summary_table
 from toolace.rounds.train_stage import train_stage
@@ -33,20 +34,21 @@ from toolace.storage import Stage, Store
 PLAIN_SFT = "plain_sft"
 
 
-def run_rounds(config: Config, progress: Progress | None = None) -> dict[str, Any]:
+def run_rounds(config: Config, progress: Progress | None = None, shared: SharedStages | None = None) -> dict[str, Any]:
     """Run, or go on with, the rounds of a run; returns its summary, which is also in `summary.json`.
 
+    With `shared`, stages that other runs have made from the same are taken from there, and new ones are put there.
     Raises `ToolaceError` with the way out; what is finished by then stays finished.
     """
     check_lasting(config.root, Path.cwd())
     store = Store(config.run_dir)
-    run = Run(config, store, EventLog(store), progress or Progress())
-    with _terminates(), RunLock(store):
+    run = Run(config, store, EventLog(store), progress or Progress(), shared=shared)
+    with terminates(), RunLock(store):
         attempt = record_start(store, config)
         run.events.write("run_begun", attempt=attempt["number"], changed=attempt["changed"])
         run.progress.say(f"run {store.uri}, start {attempt['number']}; what happens is in {EventLog.FILE}")
         try:
-            with cluster(config.cluster), _terminates():  # again: Ray puts its own handler in place when it starts
+            with cluster(config.cluster), terminates():  # again: Ray puts its own handler in place when it starts
                 summary = _rounds(run)
         except BaseException as error:
             run.events.write("run_stopped", error=f"{type(error).__name__}: {error}"[:2000])
@@ -142,7 +144,7 @@ class Terminated(SystemExit):
 
 
 @contextmanager
-def _terminates() -> Iterator[None]:
+def terminates() -> Iterator[None]:
     """Turn SIGTERM into an exception, so that the driver leaves a run that can go on."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -134,9 +134,9 @@ def roll_out(
     return counts
 
 
-def select_stage(run: Run, number: int, probed: Stage, previous: Stage | None) -> tuple[Stage, dict[str, Any]]:
-    """Select the samples of a round from its probe; `previous` is the last round's probe, for the transitions."""
-    stage = run.stage(
+def select_place(run: Run, number: int, probed: Stage, previous: Stage | None) -> Stage:
+    """Where the selection of a round is."""
+    return run.stage(
         f"round-{number}/select",
         {
             "probe": probed.key,
@@ -144,6 +144,11 @@ def select_stage(run: Run, number: int, probed: Stage, previous: Stage | None) -
             "select": run.config.select.model_dump(),
         },
     )
+
+
+def select_stage(run: Run, number: int, probed: Stage, previous: Stage | None) -> tuple[Stage, dict[str, Any]]:
+    """Select the samples of a round from its probe; `previous` is the last round's probe, for the transitions."""
+    stage = select_place(run, number, probed, previous)
     counts = stage.done()
     if counts is None:
         with run.timed(f"round {number}: select", stage):
@@ -163,12 +168,17 @@ def select_stage(run: Run, number: int, probed: Stage, previous: Stage | None) -
     return stage, run.remember(stage, counts)
 
 
-def corpus_stage(run: Run, number: int, data: Stage, probed: Stage, selected: Stage) -> tuple[Stage, dict[str, Any]]:
-    """Write a round's training corpus: direct rows and refinement pairs."""
-    stage = run.stage(
+def corpus_place(run: Run, number: int, selected: Stage) -> Stage:
+    """Where the training corpus of a round is."""
+    return run.stage(
         f"round-{number}/corpus",
         {"select": selected.key, "corpus": run.config.corpus.model_dump(), "seed": run.config.seed},
     )
+
+
+def corpus_stage(run: Run, number: int, data: Stage, probed: Stage, selected: Stage) -> tuple[Stage, dict[str, Any]]:
+    """Write a round's training corpus: direct rows and refinement pairs."""
+    stage = corpus_place(run, number, selected)
     counts = stage.done()
     if counts is None:
         with run.timed(f"round {number}: corpus", stage):
@@ -196,9 +206,14 @@ def corpus_stage(run: Run, number: int, data: Stage, probed: Stage, selected: St
     return stage, run.remember(stage, counts)
 
 
+def plain_corpus_place(run: Run, name: str, data: Stage, limit: int | None) -> Stage:
+    """Where a corpus of direct rows only is."""
+    return run.stage(f"{name}/corpus", {"data": data.key, "limit": limit, "seed": run.config.seed})
+
+
 def plain_corpus_stage(run: Run, name: str, data: Stage, limit: int | None) -> tuple[Stage, dict[str, Any]]:
     """Write a corpus of direct rows only: all samples, or `limit` of them at random (by hash of seed and id)."""
-    stage = run.stage(f"{name}/corpus", {"data": data.key, "limit": limit, "seed": run.config.seed})
+    stage = plain_corpus_place(run, name, data, limit)
     counts = stage.done()
     if counts is None:
         with run.timed(f"{name}: corpus", stage):

@@ -13,10 +13,10 @@ from toolace.storage import Stage
 from toolace.training.spec import TrainSpec
 
 
-def train_stage(run: Run, name: str, start: ModelRef, corpus: Stage, settings: TrainConfig) -> ModelRef:
-    """Train `start` on a corpus. The stage is `<name>/train`, the Hugging Face directory `<name>/train/model`."""
+def train_place(run: Run, name: str, start: ModelRef, corpus: Stage, settings: TrainConfig) -> Stage:
+    """Where a training is: `<name>/train`."""
     config = run.config
-    stage = run.stage(
+    return run.stage(
         f"{name}/train",
         {
             "start": start.key,
@@ -27,7 +27,17 @@ def train_stage(run: Run, name: str, start: ModelRef, corpus: Stage, settings: T
             "seed": config.seed,
         },
     )
-    trained = ModelRef(name, stage.store.at("model"), stage.key)
+
+
+def trained_model(name: str, stage: Stage) -> ModelRef:
+    """The model that a training stage makes."""
+    return ModelRef(name, stage.store.at("model"), stage.key)
+
+
+def train_stage(run: Run, name: str, start: ModelRef, corpus: Stage, settings: TrainConfig) -> ModelRef:
+    """Train `start` on a corpus. The stage is `<name>/train`, the Hugging Face directory `<name>/train/model`."""
+    config = run.config
+    stage = train_place(run, name, start, corpus, settings)
     counts = stage.done()
     if counts is None:
         with run.timed(f"{name}: train on {_rows(run, corpus)}", stage) as clock, cluster(config.cluster):
@@ -38,7 +48,7 @@ def train_stage(run: Run, name: str, start: ModelRef, corpus: Stage, settings: T
             f"loss {counts['first_loss']:.3f} -> {counts['last_loss']:.3f}"
         )
     run.remember(stage, counts)
-    return trained
+    return trained_model(name, stage)
 
 
 def _train(run: Run, start: ModelRef, corpus: Stage, settings: TrainConfig, stage: Stage) -> dict[str, Any]:

@@ -1,0 +1,165 @@
+"""Comparison files: which runs they ask for, with which settings, and how many stages those share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from compare_runs import ComparedRun
+
+from toolace.config import load_config
+from toolace.errors import ConfigError
+from toolace.rounds.compare_dry import count_plan, planned_steps
+from toolace.rounds.compare_plan import Comparison, leaves, load_comparison, plan_runs
+from toolace.rounds.context import share_scope
+from toolace.rounds.shared import SharedStages, identity_of
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+ABLATIONS = ROOT / "configs" / "ablations.yaml"
+
+
+def comparison(tmp_path: Path, text: str = "arms: {a: {}}\nreference: a", *overrides: str) -> Comparison:
+    (tmp_path / "base.yaml").write_text("data: {dev: {rows: 5}, test: {rows: 5}}\nrounds: {bootstrap_rows: 4}\n")
+    file = tmp_path / "comparison.yaml"
+    file.write_text(f"base: base.yaml\nroot: {tmp_path}/runs\n{text}\n")
+    return load_comparison(file, overrides)
+
+
+def test_every_arm_with_every_seed_pool_and_model(tmp_path: Path) -> None:
+    text = """
+seeds: [4, 5]
+pools: {clean: , noisy: {data.train.wrong_share: 0.1}}
+models: {tiny: "builtin:tiny_base", other: {model.path: x/y, model.format: hermes}}
+arms: {a: , b: {settings: {probe: {k: 2}}, pools: [noisy]}, c: {models: [other]}}
+reference: a
+"""
+    runs = plan_runs(comparison(tmp_path, text))
+    assert [run.key for run in runs[:7]] == [
+        "a/clean/tiny", "a/noisy/tiny", "b/noisy/tiny", "a/clean/other", "c/clean/other", "a/noisy/other",
+        "b/noisy/other",
+    ]  # fmt: skip
+    assert len(runs) == 2 * 8 and [run.seed for run in runs] == [4] * 8 + [5] * 8
+    assert len({run.config.run_dir for run in runs}) == len(runs)
+    last = runs[-1].config
+    assert (last.model.path, last.model.format) == ("x/y", "hermes")
+    assert runs[-1].config.run_dir == f"{tmp_path}/runs/comparison/runs/c-noisy-other-seed5"
+    noisy = {run.key for run in runs if run.config.data.train.wrong_share == 0.1}  # type: ignore[union-attr]
+    assert noisy == {run.key for run in runs if run.pool == "noisy"}
+    assert {run.arm for run in runs if run.config.probe.k == 2} == {"b"}
+
+
+def test_a_seed_seeds_draws_and_synthetic_data(tmp_path: Path) -> None:
+    runs = plan_runs(comparison(tmp_path, "seeds: [1, 7]\narms: {a: {}}\nreference: a"))
+    data = [run.config.data for run in runs]
+    seeds = [[d.train.seed, d.dev.seed, d.test.seed] for d in data]  # type: ignore[union-attr]
+    assert seeds == [[11, 12, 13], [71, 72, 73]] and [run.config.seed for run in runs] == [1, 7]
+    demo = load_config(ROOT / "configs" / "demo.yaml")
+    first = plan_runs(load_comparison(ABLATIONS))[0].config
+    assert first.data.test == demo.data.test, "seed 1 is the demo's own data"
+
+
+def test_files_are_the_same_for_every_seed(tmp_path: Path) -> None:
+    text = "arms: {a: }\nreference: a\npools: {own: {data.train: {type: files, path: rows.jsonl}}}"
+    first, second, _ = (run.config.data.train for run in plan_runs(comparison(tmp_path, text)))
+    assert first == second and first.path == "rows.jsonl"  # type: ignore[union-attr]
+
+
+def test_leaves_take_sources_whole() -> None:
+    nested = {"train": {"lora": {"rank": 4}}, "data.train": {"type": "files", "path": "x"}, "a.b": {"c": 1}}
+    assert dict(leaves(nested)) == {
+        "train.lora.rank": 4, "data.train": {"type": "files", "path": "x"}, "a.b.c": 1
+    }  # fmt: skip
+
+
+def test_overrides_are_of_the_file(tmp_path: Path) -> None:
+    overrides = ("seeds=[9]", "settings.probe.k=3", "arms.b.settings.train.epochs=2")
+    runs = plan_runs(comparison(tmp_path, "settings: {probe.k: 5}\narms: {a: }\nreference: a", *overrides))
+    assert [(run.arm, run.seed, run.config.probe.k, run.config.train.epochs) for run in runs] == [
+        ("a", 9, 3, 3.0),
+        ("b", 9, 3, 2.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("arms: {a: }\nreference: b", "reference 'b' is no arm"),
+        ("arms: {}\nreference: a", "arms"),
+        ("arms: {a-b: }\nreference: a-b", "a-b"),
+        ("arms: {a: {pools: [x]}}\nreference: a", "pool 'x'"),
+        ("arms: {a: {models: [x]}}\nreference: a", "model 'x'"),
+        ("arms: {a: }\nreference: a\nseeds: [1, 1]", "twice"),
+        ("arms: {a: }\nreference: a\nseeds: []", "seeds"),
+        ("arms: {a: {scored: best}}\nreference: a", "arms.a.scored"),
+        ("arms: {a: }\nreference: a\nodd: 1", "odd"),
+        ("arms: [a]\nreference: a", "arms"),
+    ],
+)
+def test_bad_files_are_named(tmp_path: Path, text: str, named: str) -> None:
+    with pytest.raises(ConfigError, match=r"comparison\.yaml") as error:
+        comparison(tmp_path, text)
+    assert named in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arm", "named"),
+    [
+        ("{settings: {probe.q: 1}}", "probe.q"),
+        ("{settings: {seed: 4}}", "arms.a.settings sets seed"),
+        ("{settings: {name: x}}", "sets name"),
+        ("{settings: {seed.x: 4}}", "sets seed.x"),
+        ("{scored: plain_sft, settings: {rounds.plain_sft: false}}", "scores plain_sft"),
+        ("{scored: bootstrap, settings: {rounds.bootstrap_rows: 0}}", "scores bootstrap"),
+        ("{scored: round-9}", "scores round-9"),
+    ],
+)
+def test_arms_that_cannot_be_are_refused_before_anything_runs(tmp_path: Path, arm: str, named: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        plan_runs(comparison(tmp_path, f"arms: {{a: {arm}}}\nreference: a"))
+    assert named in str(error.value)
+
+
+def test_a_file_without_a_base_is_named(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("arms: {a: }\nreference: a\n")
+    with pytest.raises(ConfigError, match="`base` must name"):
+        load_comparison(tmp_path / "c.yaml")
+    (tmp_path / "c.yaml").write_text("base: none.yaml\narms: {a: }\nreference: a\n")
+    with pytest.raises(ConfigError, match=r"none\.yaml"):
+        plan_runs(load_comparison(tmp_path / "c.yaml"))
+
+
+def test_the_shipped_file_covers_the_list_and_shares_more_than_half(tmp_path: Path, tiny_base: Path) -> None:
+    ablations = load_comparison(ABLATIONS, [f"root={tmp_path}"])
+    runs = plan_runs(ablations)
+    assert len(runs) == 3 * (7 + 8) and len(ablations.seeds) == 3
+    assert {run.config.data.train.wrong_share for run in runs} == {0.0, 0.1}  # type: ignore[union-attr]
+    assert all(run.config.evaluate.fixed_rounds == [1, 2, 3, 4, 5] for run in runs)
+    plan = count_plan(runs, SharedStages(tmp_path / "stages"))
+    rows = {row["run"]: row for row in plan["by_run"]}
+    for seed in ablations.seeds:
+        for pool in ablations.pools:
+            # what a run with more rounds has made is not made again, nor is what plain SFT shares with its run
+            assert rows[f"one_round-{pool}-tiny_base-seed{seed}"]["to_make"] == 0
+            assert rows[f"plain_sft-{pool}-tiny_base-seed{seed}"]["to_make"] == 0
+            # another corpus: its own rounds, the same data, base, bootstrap, first probe and selection
+            assert rows[f"no_keep-{pool}-tiny_base-seed{seed}"]["to_share"] == 7
+            # another rule stops the probe at other draws
+            assert rows[f"band-{pool}-tiny_base-seed{seed}"]["to_share"] == 5
+    assert plan["to_make"] + plan["to_share"] == plan["stages"] and plan["to_share"] > plan["stages"] / 2
+    assert plan["trainings"] == 3 * (4 + 4 * 2 + 4 + 5 * 2)
+    alone = count_plan(runs, None)
+    assert alone["to_share"] == 0 and alone["to_make"] == plan["stages"]
+    assert not list(tmp_path.iterdir()), "a plan writes nothing"
+
+
+def test_planned_keys_are_those_of_the_run(tmp_path: Path, tiny_base: Path) -> None:
+    text = "settings: {data.train.rows: 12}\narms: {a: {settings: {rounds.max_rounds: 1}}}\nreference: a"
+    run = plan_runs(comparison(tmp_path, text))[0]
+    planned = [stage for step in planned_steps(run.config) for stage in step.stages]
+    made = ComparedRun(run.config, SharedStages(tmp_path / "stages"))
+    keys = {made.make_data().key}
+    names = [stage.name for stage in planned]
+    assert names[:5] == ["data", "base/eval-dev", "base/eval-test", "bootstrap/corpus", "bootstrap/train"]
+    assert planned[0].key in keys and len(names) == len(set(names)) == 17
+    scope = share_scope(run.config)
+    assert (tmp_path / "stages" / identity_of(planned[0], scope)).is_dir()

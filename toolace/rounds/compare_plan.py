@@ -1,0 +1,188 @@
+"""A comparison file, and the runs that it asks for: every arm with every seed, pool and model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
+
+from toolace.config import (
+    Config,
+    Section,
+    SyntheticSource,
+    apply_override,
+    describe_errors,
+    put_setting,
+    validate_config,
+)
+from toolace.errors import ConfigError
+from toolace.settings_file import read_settings
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]{0,23}$")]
+"""No dash: it joins the names of arm, pool and model to that of a run."""
+OWN = ("name", "root", "seed")
+"""Settings that the comparison itself gives every run."""
+LAST = "last"
+
+
+class Arm(Section):
+    """One arm: what it sets, and which model of its runs is scored."""
+
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Settings of its runs, such as `corpus.keep_pairs: false`."""
+    scored: str = Field(LAST, pattern=r"^(last|base|bootstrap|plain_sft|round-[1-9][0-9]*)$")
+    """`last`: the last round's model; or another model of the run by its directory."""
+    pools: list[str] | None = None
+    """Only with these pools; unset: with all."""
+    models: list[str] | None = None
+    """Only with these models; unset: with all."""
+
+
+class Comparison(Section):
+    """A comparison file. Later settings win: base < `settings` < model < pool < arm < seed."""
+
+    name: str = Field("comparison", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    root: str = "runs"
+    base: str
+    """The settings file of a run; a relative path is looked up beside the comparison file."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Settings of all runs, over those of `base`."""
+    seeds: list[Annotated[int, Field(ge=0)]] = Field([1, 2, 3], min_length=1)
+    """Each seeds a run of its own: draws, training, and the data of synthetic sources (see `seeded`)."""
+    pools: dict[Name, dict[str, Any]] = Field({"clean": {}}, min_length=1)
+    """Name and settings of each pool."""
+    models: dict[Name, str | dict[str, Any]] = Field({"tiny_base": "builtin:tiny_base"}, min_length=1)
+    """Name and path of each base model, or settings where the path alone is not enough."""
+    arms: dict[Name, Arm] = Field(min_length=1)
+    reference: str
+    """The arm that the others are compared with."""
+
+    @field_validator("arms", mode="before")
+    @classmethod
+    def read_arms(cls, value: Any) -> Any:
+        """An arm without anything is one with the settings of `base`."""
+        return {key: {} if arm is None else arm for key, arm in value.items()} if isinstance(value, dict) else value
+
+    @field_validator("pools", mode="before")
+    @classmethod
+    def read_pools(cls, value: Any) -> Any:
+        return {key: {} if pool is None else pool for key, pool in value.items()} if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def validate_names(self) -> Comparison:
+        if self.reference not in self.arms:
+            raise ValueError(f"reference {self.reference!r} is no arm: use one of {', '.join(self.arms)}")
+        for name, arm in self.arms.items():
+            for given, known, what in ((arm.pools, self.pools, "pool"), (arm.models, self.models, "model")):
+                for one in given or ():
+                    if one not in known:
+                        raise ValueError(f"arm {name} names the {what} {one!r}: use one of {', '.join(known)}")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds {self.seeds} has a seed twice")
+        return self
+
+    @property
+    def home(self) -> str:
+        """The comparison's directory: root/name."""
+        return f"{self.root.rstrip('/')}/{self.name}"
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of a comparison."""
+
+    arm: str
+    pool: str
+    model: str
+    seed: int
+    scored: str
+    config: Config
+
+    @property
+    def key(self) -> str:
+        """The arm's name in the outcome: arm/pool/model."""
+        return f"{self.arm}/{self.pool}/{self.model}"
+
+
+def load_comparison(path: str | Path, overrides: Sequence[str] = ()) -> Comparison:
+    """Read a comparison file and apply `a.b=c` overrides of its own keys (such as `settings.train.epochs=1`).
+
+    Raises `ConfigError` naming the key, the value and what is allowed.
+    """
+    data = read_settings(path, "comparison file")
+    for override in overrides:
+        apply_override(data, override)
+    if not isinstance(data.get("base"), str):
+        raise ConfigError(f"{path}: `base` must name a settings file, such as demo.yaml beside it")
+    data["base"] = str(Path(path).parent / data["base"])
+    try:
+        return Comparison.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(f"bad settings in {path}:\n{describe_errors(error)}\nSee docs/comparisons.md.") from None
+
+
+def plan_runs(comparison: Comparison) -> list[PlannedRun]:
+    """All runs, seed by seed, in the order of the file. Raises `ConfigError` for settings that cannot be."""
+    return [
+        _plan_run(comparison, arm, pool, model, seed)
+        for seed in comparison.seeds
+        for model in comparison.models
+        for pool in comparison.pools
+        for arm, given in comparison.arms.items()
+        if (given.pools is None or pool in given.pools) and (given.models is None or model in given.models)
+    ]
+
+
+def _plan_run(comparison: Comparison, arm: str, pool: str, model: str, seed: int) -> PlannedRun:
+    base = comparison.models[model]
+    scored = comparison.arms[arm].scored
+    layers: dict[str, Mapping[str, Any]] = {
+        "settings": comparison.settings,
+        f"models.{model}": {"model.path": base} if isinstance(base, str) else base,
+        f"pools.{pool}": comparison.pools[pool],
+        f"arms.{arm}.settings": comparison.arms[arm].settings,
+    }
+    data = read_settings(comparison.base)
+    for origin, settings in layers.items():
+        for key, value in leaves(settings):
+            if (own := key.split(".")[0]) in OWN:
+                raise ConfigError(f"{origin} sets {key}: the comparison gives every run its own {own}")
+            put_setting(data, key, value, origin)
+    data |= {"name": f"{arm}-{pool}-{model}-seed{seed}", "root": f"{comparison.home}/runs", "seed": seed}
+    config = seeded(validate_config(data, f"{comparison.base} with {', '.join(layers)}"), seed)
+    rounds = config.rounds
+    if (
+        (scored == "bootstrap" and not rounds.bootstrap_rows)
+        or (scored == "plain_sft" and not rounds.plain_sft)
+        or (scored.startswith("round-") and int(scored[6:]) > rounds.max_rounds)
+    ):
+        raise ConfigError(
+            f"arms.{arm} scores {scored}, which its runs do not make: see rounds.bootstrap_rows, rounds.plain_sft and "
+            "rounds.max_rounds"
+        )
+    return PlannedRun(arm, pool, model, seed, scored, config)
+
+
+def leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(`a.b`, value) of nested settings. A mapping with a `type` is a source, and is taken whole."""
+    for key, value in settings.items():
+        if isinstance(value, dict) and value and "type" not in value:
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def seeded(config: Config, seed: int) -> Config:
+    """The config with the seeds of synthetic sources: 10 seed + 1, 2, 3 for train, dev and test.
+
+    Sources that are not given follow the training source, as in any run; files stay the same for every seed.
+    """
+    changed = {
+        name: source.model_copy(update={"seed": 10 * seed + number})
+        for number, name in enumerate(("train", "dev", "test"), start=1)
+        if isinstance(source := getattr(config.data, name), SyntheticSource)
+    }
+    return config.model_copy(update={"data": config.data.model_copy(update=changed)})
