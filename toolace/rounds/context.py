@@ -15,7 +15,7 @@ from toolace.rounds.shared import SharedStage, SharedStages
 from toolace.storage import Stage, Store, digest
 
 UNKEYED_TRAINING = (
-    "token_budget", "workers", "cpus_per_worker", "gpus_per_worker", "threads_per_worker", "max_length",
+    "token_budget", "workers", "cpus_per_worker", "gpus_per_worker", "threads_per_worker",
     "gradient_checkpointing",
 )  # fmt: skip
 """Settings of training that `TrainSpec.made_from` leaves out and that weights may depend on."""

@@ -21,6 +21,7 @@ def train_place(run: Run, name: str, start: ModelRef, corpus: Stage, settings: T
         {
             "start": start.key,
             "corpus": corpus.key,
+            "max_length": settings.max_length,  # longer rows are left out when the corpus is tokenised
             "train": TrainSpec(model=start.key, tokens=corpus.key, out="", settings=settings).made_from(),
             "format": config.model.format,
             "template": config.model.template,
