@@ -1,9 +1,9 @@
 """The evaluation program: one chat answered directly, with adaptive refinement, and with a fixed number of rounds.
 
 `answer_arms` asks; `evaluate_sample` also judges by the sample's reference, and `answer_sample` leaves the judging to
-the rules of a benchmark. Every arm is a run of `toolace.refinement.program.refine`, the program that is also served. Greedy answers are a
-function of the prompt, and the arms ask many of the same questions, so the completions of one sample are remembered
-and no question is asked twice. Each arm still counts what it alone would have cost.
+the rules of a benchmark. Every arm is a run of `toolace.refinement.program.refine`, the program that is also served.
+Greedy answers are a function of the prompt, and the arms ask many of the same questions, so the completions of one
+sample are remembered and no question is asked twice. Each arm still counts what it alone would have cost.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def evaluate_sample(
     fixed_rounds: Sequence[int] = (),
     margins: Sequence[float] = (),
 ) -> Program[dict[str, object]]:
-    """The evaluation program of one sample, greedy; returns the dump of its `EvaluationRecord` (arms: `answer_arms`)."""
+    """The evaluation program of one sample, greedy: `answer_arms`, judged. The dump of its `EvaluationRecord`."""
     found = yield from answer_arms(
         sample.chat, refine_config=refine_config, format=format, fixed_rounds=fixed_rounds, margins=margins
     )
