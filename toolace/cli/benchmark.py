@@ -31,7 +31,7 @@ def score(benchmark: str, data: str, predictions: Path, verdicts: Path | None, j
     for name, counts in report["categories"].items():
         typer.echo(f"{name:<40} {counts['correct']:>6} of {counts['n']:>6} correct")
     for name, value in report["scores"].items():
-        typer.echo(f"{name:<40} {_share(value)}")
+        typer.echo(f"{name:<40} {_share(value):>12}")
 
 
 def run(
@@ -57,21 +57,23 @@ def run(
 
 
 def _print_arms(report: dict[str, Any]) -> None:
-    arms = report["arms"]
-    first = next(iter(arms.values()))
-    width = max(12, *(len(name) + 2 for name in arms))
+    arms: dict[str, dict[str, Any]] = report["arms"]
+    width = max(14, *(len(name) + 2 for name in arms))
+
+    def line(title: str, cells: Iterable[object]) -> None:
+        typer.echo(f"{title:<40}" + "".join(f"{cell!s:>{width}}" for cell in cells))
+
     typer.echo(f"{report['asked']} of {report['rows']} rows asked")
-    typer.echo(f"{'':<40} {''.join(f'{name:>{width}}' for name in arms)}")
+    line("", arms)
+    first = next(iter(arms.values()))
     for name, counts in first["categories"].items():
-        cells = [f"{arm['categories'][name]['correct']} of {counts['judged']}" for arm in arms.values()]
-        typer.echo(f"{name:<40} {''.join(f'{cell:>{width}}' for cell in cells)}")
+        line(name, (f"{arm['categories'][name]['correct']} of {counts['judged']}" for arm in arms.values()))
     for name in first["scores"]:
-        typer.echo(f"{name:<40} {''.join(f'{_share(arm["scores"][name]):>{width}}' for arm in arms.values())}")
+        line(name, (_share(arm["scores"][name]) for arm in arms.values()))
     for key, title in {"mean_calls": "calls/query", "mean_tokens": "generated tokens/query"}.items():
-        cells = ["-" if arm[key] is None else f"{arm[key]:.2f}" for arm in arms.values()]
-        typer.echo(f"{title:<40} {''.join(f'{cell:>{width}}' for cell in cells)}")
+        line(title, ("-" if arm[key] is None else f"{arm[key]:.2f}" for arm in arms.values()))
     for key, title in {"repairs": "repaired", "regressions": "broken"}.items():
-        typer.echo(f"{title:<40} {''.join(f'{arm[key]:>{width}}' for arm in arms.values())}")
+        line(title, (arm[key] for arm in arms.values()))
 
 
 def _share(value: float | None) -> str:

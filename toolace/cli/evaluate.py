@@ -42,8 +42,8 @@ def evaluate(
     set_: SetOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Accuracy on samples, directly and with refinement; records in OUT/model/eval-test. With --benchmark, the scores of
-    the model on a benchmark, in OUT/scores.json; or with --predictions too, those of outputs that exist."""
+    """Accuracy on samples, directly and with refinement; records in OUT/model/eval-test. With --benchmark the scores of
+    a model on a benchmark, in OUT/scores.json; with --predictions too, those of outputs that exist."""
     options: dict[str, object] = {
         "--out": out, "--model": model, "--config": config, "--set": set_, "--predictions": predictions,
         "--verdicts": verdicts, "--categories": categories, "--limit": limit,

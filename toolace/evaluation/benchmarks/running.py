@@ -40,6 +40,8 @@ def plan_rows(
     rows = [_checked(row) for row in benchmark.load(folder)]
     index_rows(rows, folder)
     known = list(dict.fromkeys(row.category for row in rows))
+    if categories is not None and not categories:
+        raise ConfigError(f"no category is named; there are {', '.join(known)}")
     if unknown := [name for name in categories or () if name not in known]:
         raise ConfigError(
             f"no rows of the category {', '.join(map(repr, unknown))} in {folder}; there are {', '.join(known)}"
