@@ -1,4 +1,4 @@
-"""The leaderboard's gold as native tool calls of any format: written for its rules, they are as right as its own text."""
+"""The leaderboard's gold as native tool calls of any format: as right, written for its rules, as its own text."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ def test_a_call_counts_as_one_where_no_name_is_compared() -> None:
     ],
 )
 def test_source_text_comes_out_as_the_model_gave_it(category: str, argument: str, type_name: str, gold: Any) -> None:
-    properties = {"v": {"type": type_name, "items": {"type": "any"}}}
+    properties = {"v": {"type": type_name}}
     function = {"name": "f", "parameters": {"type": "dict", "properties": properties, "required": ["v"]}}
     row = bfcl_row(category, [{"f": {"v": [gold]}}], function)
     calls = [Call(name="f", arguments={"v": argument})]
