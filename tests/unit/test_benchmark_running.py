@@ -162,7 +162,7 @@ def test_a_call_counts_as_one_where_no_name_is_compared() -> None:
         ("simple_java", "mapController", "any", "mapController"),
         ("simple_java", "SELECT * FROM t WHERE s = 'active'", "String", "SELECT * FROM t WHERE s = 'active'"),
         ("simple_java", "7", "integer", 7),
-        ("simple_java", 'new String[]{"a","b"}', "Array", ["a", "b"]),
+        ("simple_java", "new int[]{1, 2}", "Array", [1, 2]),
         ("simple_java", "true", "boolean", True),
         ("simple_javascript", "it's", "String", "it's"),
         ("simple_javascript", "[1, 2]", "array", [1, 2]),
@@ -171,7 +171,7 @@ def test_a_call_counts_as_one_where_no_name_is_compared() -> None:
     ],
 )
 def test_source_text_comes_out_as_the_model_gave_it(category: str, argument: str, type_name: str, gold: Any) -> None:
-    properties = {"v": {"type": type_name}}
+    properties = {"v": {"type": type_name, "items": {"type": "integer"}}}
     function = {"name": "f", "parameters": {"type": "dict", "properties": properties, "required": ["v"]}}
     row = bfcl_row(category, [{"f": {"v": [gold]}}], function)
     calls = [Call(name="f", arguments={"v": argument})]
