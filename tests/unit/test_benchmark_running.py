@@ -178,7 +178,8 @@ def test_source_text_comes_out_as_the_model_gave_it(category: str, argument: str
     text = BFCL.scored_text(row, render_calls(calls, "hermes"), "hermes")
     verdict = BFCL.judge(row, text)
     assert verdict.correct, (text, verdict)
-    for wrong in ([*calls, *calls], [Call(name="g", arguments={"v": argument})], [Call(name="f")]):
+    spliced = Call(name=text.strip("[];") + "; //")
+    for wrong in ([*calls, *calls], [Call(name="g", arguments={"v": argument})], [Call(name="f")], [spliced]):
         assert not BFCL.judge(row, BFCL.scored_text(row, render_calls(wrong, "hermes"), "hermes")).correct
 
 

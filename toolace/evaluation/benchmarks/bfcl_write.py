@@ -7,13 +7,14 @@ native model and drops the text around them; one without stays as it is.
 
 In Java and JavaScript every argument is source text, which the leaderboard's decoder takes out of its quotes: each is
 written so that it comes out as the model gave it, in quotes or bare. Values that are no text are written as JSON.
-Names that these languages cannot read as names cannot be written; where no name is compared (relevance, irrelevance),
-such a call is written as `call()`, so that it still counts as one.
+Names that the category's language cannot read as names cannot be written, so that such an answer is wrong; where no
+name is compared (relevance, irrelevance), such a call is written as `call()`, so that it still counts as one.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ from toolace.evaluation.benchmarks.bfcl_js import decode_javascript
 from toolace.evaluation.benchmarks.bfcl_rows import IRRELEVANCE, RELEVANCE
 
 _Decode = Callable[[str], list[DecodedCall] | None]
+_NAME = re.compile(r"[^\W\d][\w$]*(?:\.[^\W\d][\w$]*)*\Z")
 _SOURCE: dict[str, _Decode] = {"simple_java": decode_java, "simple_javascript": decode_javascript}
 
 
@@ -39,6 +41,8 @@ def scored_text(category: str, text: str, format: CallFormat) -> str:
         return text
     decode = _SOURCE.get(category)
     if decode is not None:
+        if not all(_NAME.match(name) for call in calls for name in (call.name, *call.arguments)):
+            return text
         return _source(calls, decode, end=";" if category == "simple_java" and len(calls) == 1 else "")
     try:
         written = render_calls(calls)
