@@ -60,8 +60,11 @@ def evaluate(
         benchmarks.score(benchmark, data, predictions, verdicts, json_)
         return
     elif out is None:
+        from toolace.evaluation.benchmarks import benchmark_named
+
+        name = benchmark_named(benchmark).name
         raise ConfigError(
-            f"{benchmark} needs --out DIR for the answers and scores of a model (--model), or --predictions FILE with "
+            f"{name} needs --out DIR for the answers and scores of a model (--model), or --predictions FILE with "
             'outputs that exist (JSON lines {"id", "output"})'
         )
     elif verdicts is not None:
