@@ -96,7 +96,7 @@ def test_predictions_that_cannot_be_trusted_are_refused(
 
 
 def test_steps_of_turns_are_read(given: Callable[..., Path]) -> None:
-    assert [output for _, output, _ in read_predictions(given(("m", [["a", "b"], []])))] == [[["a", "b"], []]]
+    assert [found.output for found in read_predictions(given(("m", [["a", "b"], []])))] == [[["a", "b"], []]]
 
 
 def test_verdicts_do_not_go_over_the_predictions(data: Path, given: Callable[..., Path]) -> None:
@@ -158,7 +158,7 @@ def test_the_command_prints_what_programs_rely_on(
 @pytest.mark.parametrize(
     ("args", "named"),
     [
-        (("--benchmark", "apibank"), "not available yet"),
+        (("--benchmark", "apibank"), "--out"),
         (("--benchmark", "apibank", "--model", "m"), "--predictions"),
         (("--benchmark", "nix"), "'nix'"),
         (("--benchmark", "apibank", "--predictions", "none.jsonl"), "none.jsonl"),

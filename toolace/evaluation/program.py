@@ -1,18 +1,21 @@
-"""The evaluation program: one sample answered directly, with adaptive refinement, and with a fixed number of rounds.
+"""The evaluation program: one chat answered directly, with adaptive refinement, and with a fixed number of rounds.
 
-Every arm is a run of `toolace.refinement.program.refine`, the program that is also served. Greedy answers are a
-function of the prompt, and the arms ask many of the same questions, so the completions of one sample are remembered
-and no question is asked twice. Each arm still counts what it alone would have cost.
+`answer_arms` asks; `evaluate_sample` also judges by the sample's reference, and `answer_sample` leaves the judging to
+the rules of a benchmark. Every arm is a run of `toolace.refinement.program.refine`, the program that is also served.
+Greedy answers are a function of the prompt, and the arms ask many of the same questions, so the completions of one
+sample are remembered and no question is asked twice. Each arm still counts what it alone would have cost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from toolace.calls import judge
-from toolace.calls.schema import Sample
+from toolace.calls.schema import Chat, Sample
 from toolace.config import CallFormat, RefineConfig
 from toolace.refinement.program import Refined, Stopped, refine
 from toolace.rollouts.program import Completion, Program, R, Request
@@ -31,24 +34,48 @@ def margin_arm(margin: float) -> str:
     return f"margin_{margin:g}"
 
 
-class ArmResult(BaseModel):
-    """What one way of answering gave: its final text, the verdict on it, and what that way alone would have cost.
+def arm_names(fixed_rounds: Sequence[int], margins: Sequence[float]) -> list[str]:
+    """The names of all arms under these settings, in the order of the records."""
+    fixed = [fixed_arm(rounds) for rounds in sorted(set(fixed_rounds))]
+    return [DIRECT, ADAPTIVE, *fixed, *(margin_arm(margin) for margin in sorted(set(margins)))]
 
-    `error` is the kind of mistake. `model_calls` are generations, `scored` passes that only scored a draft; `tokens`
-    were generated, `prompt_tokens` read.
+
+class ArmAnswer(BaseModel):
+    """What one way of answering gave: its final raw text, and what that way alone would have cost.
+
+    `model_calls` are generations, `scored` passes that only scored a draft; `tokens` were generated, `prompt_tokens`
+    read.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     text: str
-    correct: bool
-    error: str | None = None
     rounds: int
     stopped: Stopped
     model_calls: int
     scored: int
     tokens: int
     prompt_tokens: int
+
+
+class ArmResult(ArmAnswer):
+    """An answer with the verdict on it; `error` is the kind of mistake."""
+
+    correct: bool
+    error: str | None = None
+
+
+class AnswerRecord(BaseModel):
+    """One row answered in all arms, not judged. `chain` has the answers of the adaptive arm in order, the direct one
+    first; `asked` counts the questions put to the engine for all arms together."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    kind: str
+    arms: dict[str, ArmAnswer]
+    chain: tuple[str, ...]
+    asked: int
 
 
 class EvaluationRecord(BaseModel):
@@ -64,6 +91,18 @@ class EvaluationRecord(BaseModel):
     asked: int
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A chat answered: what refinement gave in each arm, and the questions put to the engine for all of them."""
+
+    arms: dict[str, Refined]
+    asked: int
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        return tuple(step.text for step in self.arms[ADAPTIVE].steps)
+
+
 def evaluate_sample(
     sample: Sample,
     *,
@@ -72,7 +111,44 @@ def evaluate_sample(
     fixed_rounds: Sequence[int] = (),
     margins: Sequence[float] = (),
 ) -> Program[dict[str, object]]:
-    """The evaluation program of one sample, greedy; returns the dump of its `EvaluationRecord`.
+    """The evaluation program of one sample, greedy: `answer_arms`, judged. The dump of its `EvaluationRecord`."""
+    found = yield from answer_arms(
+        sample.chat, refine_config=refine_config, format=format, fixed_rounds=fixed_rounds, margins=margins
+    )
+    arms = {}
+    for name, result in found.arms.items():
+        verdict = judge(sample, result.text, format)
+        arms[name] = ArmResult(**_answer(result), correct=verdict.correct, error=verdict.error)
+    return EvaluationRecord(
+        id=sample.id, kind=sample.kind, arms=arms, chain=found.chain, asked=found.asked
+    ).model_dump()
+
+
+def answer_sample(
+    sample: Sample,
+    *,
+    refine_config: RefineConfig,
+    format: CallFormat,
+    fixed_rounds: Sequence[int] = (),
+    margins: Sequence[float] = (),
+) -> Program[dict[str, object]]:
+    """As `evaluate_sample`, but the reference is not looked at; returns the dump of an `AnswerRecord`."""
+    found = yield from answer_arms(
+        sample.chat, refine_config=refine_config, format=format, fixed_rounds=fixed_rounds, margins=margins
+    )
+    arms = {name: ArmAnswer(**_answer(result)) for name, result in found.arms.items()}
+    return AnswerRecord(id=sample.id, kind=sample.kind, arms=arms, chain=found.chain, asked=found.asked).model_dump()
+
+
+def answer_arms(
+    chat: Chat,
+    *,
+    refine_config: RefineConfig,
+    format: CallFormat,
+    fixed_rounds: Sequence[int] = (),
+    margins: Sequence[float] = (),
+) -> Program[Answered]:
+    """Answer a chat greedily in all arms.
 
     Arms: `direct`; `adaptive` under `refine_config`, its accept margin included; `fixed_N` for each of `fixed_rounds`;
     `margin_X` for each of `margins`: adaptive with that accept margin instead. Drafts are scored only where a margin
@@ -87,59 +163,42 @@ def evaluate_sample(
         try:
             requests = next(program)
             while True:
-                new = tuple(request for request in requests if _key(sample, request) not in known)
+                new = tuple(request for request in requests if _key(chat, request) not in known)
                 if new:
                     completions = yield new
                     asked += len(new)
-                    known.update((_key(sample, request), done) for request, done in zip(new, completions, strict=True))
-                requests = program.send([known[_key(sample, request)] for request in requests])
+                    known.update((_key(chat, request), done) for request, done in zip(new, completions, strict=True))
+                requests = program.send([known[_key(chat, request)] for request in requests])
         except StopIteration as stop:
             result: R = stop.value
             return result
 
-    adaptive = yield from remembered(refine(sample.chat, config=refine_config, format=format))
+    adaptive = yield from remembered(refine(chat, config=refine_config, format=format))
     direct = yield from remembered(
-        refine(sample.chat, config=refine_config.model_copy(update={"max_rounds": 0}), format=format)
+        refine(chat, config=refine_config.model_copy(update={"max_rounds": 0}), format=format)
     )
     results = {DIRECT: direct, ADAPTIVE: adaptive}
     for rounds in sorted(set(fixed_rounds)):
         results[fixed_arm(rounds)] = yield from remembered(
-            refine(sample.chat, config=refine_config, format=format, fixed_rounds=rounds)
+            refine(chat, config=refine_config, format=format, fixed_rounds=rounds)
         )
     for margin in sorted(set(margins)):
         config = refine_config.model_copy(update={"accept_margin": margin})
-        results[margin_arm(margin)] = yield from remembered(refine(sample.chat, config=config, format=format))
-    return EvaluationRecord(
-        id=sample.id,
-        kind=sample.kind,
-        arms={name: _arm(sample, result, format) for name, result in results.items()},
-        chain=tuple(step.text for step in adaptive.steps),
-        asked=asked,
-    ).model_dump()
+        results[margin_arm(margin)] = yield from remembered(refine(chat, config=config, format=format))
+    return Answered(results, asked)
 
 
 _Key = tuple[tuple[str, ...], str | None]
 
 
-def _key(sample: Sample, request: Request) -> _Key:
-    """What sets one question apart from another: the turns after the sample's own, and the text to score.
+def _key(chat: Chat, request: Request) -> _Key:
+    """What sets one question apart from another: the turns after the chat's own, and the text to score.
 
     The seed is left out: it means nothing to greedy decoding.
     """
-    added = request.chat.messages[len(sample.chat.messages) :]
+    added = request.chat.messages[len(chat.messages) :]
     return tuple(message.content for message in added), request.score
 
 
-def _arm(sample: Sample, result: Refined, format: CallFormat) -> ArmResult:
-    verdict = judge(sample, result.text, format)
-    return ArmResult(
-        text=result.text,
-        correct=verdict.correct,
-        error=verdict.error,
-        rounds=result.rounds,
-        stopped=result.stopped,
-        model_calls=result.model_calls,
-        scored=result.scored,
-        tokens=result.tokens,
-        prompt_tokens=result.prompt_tokens,
-    )
+def _answer(result: Refined) -> dict[str, Any]:
+    return {name: getattr(result, name) for name in ArmAnswer.model_fields}

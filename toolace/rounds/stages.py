@@ -6,7 +6,7 @@ refused (see `toolace.storage.Stage`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,9 +17,9 @@ from toolace.evaluation.metrics import ScoreTally
 from toolace.evaluation.program import EvaluationRecord, evaluate_sample
 from toolace.probing import ProbeRecord, probe
 from toolace.refinement.corpus import CorpusRow, direct_row, plan_corpus
-from toolace.rollouts.dataset import Progress, RolloutJob, read_records, run_rollouts
-from toolace.rounds.cluster import cluster
+from toolace.rollouts.dataset import read_records
 from toolace.rounds.context import ModelRef, Run
+from toolace.rounds.rolling import Rollout, roll
 from toolace.selection import labels, select
 from toolace.storage import Stage, Store
 
@@ -66,9 +66,9 @@ def roll_out(
     Returns the counts of the probe stage under `probe` and the scores of each split under its name.
     """
     config = run.config
-    planned: dict[str, tuple[Stage, str, Any]] = {}
+    planned: dict[str, Rollout] = {}
     if evaluate:
-        program = partial(
+        evaluation = partial(
             evaluate_sample,
             refine_config=config.refine,
             format=config.model.format,
@@ -77,61 +77,20 @@ def roll_out(
         )
         for split in config.evaluate.splits:
             if read_index(data.store.sub(split)).rows:
-                planned[split] = (evaluation_stage(run, model, split, data.key), split, program)
+                stage = evaluation_stage(run, model, split, data.key)
+                line = partial(_evaluation_line, split)
+                planned[split] = Rollout(stage, data.store.at(split), evaluation, line, add=_add_scores)
     if probe_round is not None:
-        program = partial(
+        probing = partial(
             probe,
             config=config.probe,
             select=config.select,
             format=config.model.format,
             run_seed=config.seed * PROBE_SEEDS + probe_round,
         )
-        planned["probe"] = (probe_stage(run, model, probe_round, data.key), "train", program)
-    counts: dict[str, dict[str, Any]] = {}
-    missing: dict[str, tuple[Stage, str, Any]] = {}
-    for name, plan in planned.items():
-        done = plan[0].done()
-        if done is None:
-            missing[name] = plan
-        else:
-            counts[name] = run.remember(plan[0], done)
-    if not missing:
-        return counts
-    jobs = [
-        RolloutJob(
-            name=name,
-            samples=data.store.at(split),
-            make_program=program,
-            out=stage.store.uri,
-            count=count_probe if name == "probe" else None,
-        )
-        for name, (stage, split, program) in missing.items()
-    ]
-    splits = [name for name in missing if name != "probe"]
-    what = [f"evaluate on {' and '.join(splits)}"] if splits else []
-    what += ["probe"] if "probe" in missing else []
-    title = f"{model.name}: {', '.join(what)}"
-    # A cluster only where there is work: what is finished is told without one.
-    with run.timed(title, *(stage for stage, _, _ in missing.values())) as clock, cluster(config.cluster):
-        results = run_rollouts(
-            jobs,
-            model=config.model.model_copy(update={"path": model.path}),
-            engine=config.engine,
-            rollout=config.rollout,
-            on_progress=partial(_show, run),
-        )
-        for name, (stage, _, _) in missing.items():
-            found = results[name].as_dict()
-            if name == "probe":
-                found |= {key: int(found["counted"].get(key, 0)) for key in ("draws", "draws_full", "solved")}
-            else:
-                found["scores"] = scores_of(stage.store)
-            counts[name] = found
-    for name, (stage, _, _) in missing.items():
-        run.remember(stage, stage.publish({**counts[name], "seconds": clock["seconds"], "model": model.name}))
-        counts[name] = run.counts[stage.name]
-    run.progress.end(", ".join(_line(name, found) for name, found in counts.items()))
-    return counts
+        stage = probe_stage(run, model, probe_round, data.key)
+        planned["probe"] = Rollout(stage, data.store.at("train"), probing, _probe_line, count_probe, _add_draws)
+    return roll(run, model, planned, _title)
 
 
 def select_place(run: Run, number: int, probed: Stage, previous: Stage | None) -> Stage:
@@ -291,22 +250,29 @@ def count_probe(record: dict[str, Any]) -> dict[str, float]:
     return {"draws": record["n"], "draws_full": record["k"], "solved": float(record["c"] > 0)}
 
 
-def _line(name: str, counts: dict[str, Any]) -> str:
-    if name == "probe":
-        saved = 1 - counts["draws"] / max(1, counts["draws_full"])
-        return f"probe {counts['rows']} rows, {counts['solved']} solved, {saved:.0%} of the draws saved"
+def _add_draws(counts: dict[str, Any], records: Store) -> dict[str, Any]:
+    return {key: int(counts["counted"].get(key, 0)) for key in ("draws", "draws_full", "solved")}
+
+
+def _add_scores(counts: dict[str, Any], records: Store) -> dict[str, Any]:
+    return {"scores": scores_of(records)}
+
+
+def _title(names: Sequence[str]) -> str:
+    splits = [name for name in names if name != "probe"]
+    what = [f"evaluate on {' and '.join(splits)}"] if splits else []
+    return ", ".join([*what, *(["probe"] if "probe" in names else [])])
+
+
+def _probe_line(counts: dict[str, Any]) -> str:
+    saved = 1 - counts["draws"] / max(1, counts["draws_full"])
+    return f"probe {counts['rows']} rows, {counts['solved']} solved, {saved:.0%} of the draws saved"
+
+
+def _evaluation_line(split: str, counts: dict[str, Any]) -> str:
     scores = counts["scores"]
-    return f"{name} {scores['direct']:.1%} direct, {scores['adaptive']:.1%} refined"
+    return f"{split} {scores['direct']:.1%} direct, {scores['adaptive']:.1%} refined"
 
 
 def _pairs(counts: dict[str, int]) -> str:
     return ", ".join(f"{number} {name}" for name, number in counts.items())
-
-
-def _show(run: Run, state: Progress) -> None:
-    """Show where a rollout stands: rows decided, draws saved, speed."""
-    counted = state.counts.counted
-    note = f"{state.rows_per_s:.3g} rows/s"
-    if counted.get("draws_full"):
-        note += f", {1 - counted['draws'] / counted['draws_full']:.0%} of the draws saved"
-    run.progress.update(state.counts.rows, state.rows_total, f"rows ({state.job})", note)

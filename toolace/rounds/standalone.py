@@ -31,25 +31,25 @@ def probe_samples(config: Config, samples: str, out: str) -> dict[str, Any]:
 
     Records are in `out/round-1/probe`; returns the counts.
     """
-    run = _run(config, out)
+    run = run_in(config, out)
     with RunLock(run.store):
         data = _ingest(run, samples, "train")
-        return roll_out(run, _model(config), data, evaluate=False, probe_round=1)["probe"]
+        return roll_out(run, model_of(config), data, evaluate=False, probe_round=1)["probe"]
 
 
 def evaluate_samples(config: Config, samples: str, out: str) -> dict[str, Any]:
     """Evaluate `config.model` on samples. Records are in `out/model/eval-test`; returns the scores."""
     settings = config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"splits": ["test"]})})
-    run = _run(settings, out)
+    run = run_in(settings, out)
     with RunLock(run.store):
         data = _ingest(run, samples, "test")
-        scores: dict[str, Any] = roll_out(run, _model(config), data, evaluate=True)["test"]["scores"]
+        scores: dict[str, Any] = roll_out(run, model_of(config), data, evaluate=True)["test"]["scores"]
         return scores
 
 
 def train_corpus(config: Config, corpus: str, out: str) -> dict[str, Any]:
     """Fine-tune `config.model` on a corpus directory; the model is in `out/model/train/model`. Returns the counts."""
-    run = _run(config, out)
+    run = run_in(config, out)
     with RunLock(run.store):
         source = Store(corpus)
         if not any(name.endswith(".parquet") for name in source.list()):
@@ -59,7 +59,7 @@ def train_corpus(config: Config, corpus: str, out: str) -> dict[str, Any]:
         given = run.stage("corpus", stage.made_from)  # remembered here, so that a change is shown file by file
         if given.done() is None:
             given.publish({})
-        model = train_stage(run, "model", _model(config), stage, config.train)
+        model = train_stage(run, "model", model_of(config), stage, config.train)
         return {**run.counts["model/train"], "model": model.path}
 
 
@@ -82,12 +82,14 @@ class _Corpus(Stage):
         self.store = store
 
 
-def _run(config: Config, out: str) -> Run:
+def run_in(config: Config, out: str) -> Run:
+    """A run whose directory is `out` itself."""
     store = Store(out)
     return Run(config, store, EventLog(store), Progress())
 
 
-def _model(config: Config) -> ModelRef:
+def model_of(config: Config) -> ModelRef:
+    """`config.model`, by its weights."""
     return ModelRef("model", config.model.path, fingerprint(resolve_model(config.model.path)))
 
 

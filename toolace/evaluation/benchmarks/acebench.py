@@ -30,7 +30,15 @@ from toolace.errors import DataError
 from toolace.evaluation.benchmarks.acebench_prompts import NORMAL, SPECIAL
 from toolace.evaluation.benchmarks.acebench_rules import check_official, read_official
 from toolace.evaluation.benchmarks.base import BenchmarkRow, Output, RowVerdict
-from toolace.evaluation.benchmarks.common import build_rows, find_file, nothing_found, read_calls, read_lines, unscored
+from toolace.evaluation.benchmarks.common import (
+    AsWritten,
+    build_rows,
+    find_file,
+    nothing_found,
+    read_calls,
+    read_lines,
+    unscored,
+)
 
 _ATOM = tuple(f"normal_atom_{kind}" for kind in ("bool", "enum", "number", "list", "object_short", "object_deep"))
 DIALOGUES = ("normal_multi_turn_user_switch", "normal_multi_turn_user_adjust")
@@ -56,7 +64,7 @@ class Gold(NamedTuple):
     texts: Mapping[str, tuple[str, ...]] = {}
 
 
-class AceBench:
+class AceBench(AsWritten):
     """ACEBench, normal and special. `correct` is the official verdict; the strict one is the part `strict`."""
 
     name = "acebench"

@@ -25,6 +25,7 @@ from toolace.data.records import RowError
 from toolace.data.sources import api_bank
 from toolace.evaluation.benchmarks.base import BenchmarkRow, Output, RowVerdict
 from toolace.evaluation.benchmarks.common import (
+    AsWritten,
     accuracy,
     build_rows,
     f1_scores,
@@ -42,7 +43,7 @@ SEARCH = "ToolSearcher"
 _PREFIX = "API-Request:"
 
 
-class ApiBank:
+class ApiBank(AsWritten):
     """API-Bank by exact structured match, and precision, recall and F1 of names and arguments."""
 
     name = "apibank"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from toolace.calls.formats import CallFormat
 from toolace.calls.schema import Chat
 
 Output = str | Sequence[Sequence[str]]
@@ -18,7 +19,8 @@ class BenchmarkRow:
     """One row of a benchmark.
 
     `chat` is what the model is asked. `problem` says why a row cannot be scored (its files are faulty): it is counted
-    in the denominator as wrong, and named. `raw` and `gold` are the official entry and its answer, as in the files.
+    in the denominator as wrong, and named. `not_asked` says why a row is not put to a model here: its rules are not
+    offered. `raw` and `gold` are the official entry and its answer, as in the files.
     """
 
     id: str
@@ -27,6 +29,7 @@ class BenchmarkRow:
     raw: Mapping[str, Any]
     gold: Any
     problem: str | None = None
+    not_asked: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,10 @@ class Benchmark(Protocol):
 
     def judge(self, row: BenchmarkRow, output: Output) -> RowVerdict:
         """The verdict on raw model text."""
+        ...
+
+    def scored_text(self, row: BenchmarkRow, text: str, format: CallFormat) -> str:
+        """The text to judge for what a model said in its own call format; the same text where the rules read it."""
         ...
 
     def scores(self, verdicts: Iterable[RowVerdict], sizes: Mapping[str, int]) -> dict[str, float | None]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from toolace.calls.bfcl import Failure, Language, check_accepted
+from toolace.calls.formats import CallFormat
 from toolace.errors import ParseError
 from toolace.evaluation.benchmarks import bfcl_scores
 from toolace.evaluation.benchmarks.base import BenchmarkRow, Output, RowVerdict
@@ -19,16 +20,19 @@ from toolace.evaluation.benchmarks.bfcl_convert import JAVA, JAVASCRIPT
 from toolace.evaluation.benchmarks.bfcl_decode import BROKEN, DecodedCall, decode_python
 from toolace.evaluation.benchmarks.bfcl_java import decode_java
 from toolace.evaluation.benchmarks.bfcl_js import decode_javascript
-from toolace.evaluation.benchmarks.bfcl_rows import IRRELEVANCE, MULTI_TURN, RELEVANCE, find_files, read_category
+from toolace.evaluation.benchmarks.bfcl_rows import (
+    IRRELEVANCE,
+    MULTI_TURN,
+    NEEDS_BACKENDS,
+    RELEVANCE,
+    find_files,
+    read_category,
+)
 from toolace.evaluation.benchmarks.bfcl_scores import NOT_SCORED
+from toolace.evaluation.benchmarks.bfcl_write import scored_text
 
 _PREFIXED = frozenset({"wrong_func_name", "missing_required", "unexpected_param", "missing_optional"})
 """Kinds that officially carry the name of the checker of one call."""
-
-_NEEDS_BACKENDS = (
-    "multi-turn rows are judged by running the calls against the official simulated backends, which evaluate model "
-    "output: score them in bfcl-eval's own environment (`make agreement-env`), in a separate process"
-)
 
 
 class Bfcl:
@@ -49,7 +53,7 @@ class Bfcl:
         if row.problem is not None:
             return RowVerdict(row.id, row.category, False, "bad_row", row.problem)
         if row.category in MULTI_TURN:
-            return RowVerdict(row.id, row.category, False, NOT_SCORED, _NEEDS_BACKENDS)
+            return RowVerdict(row.id, row.category, False, NOT_SCORED, NEEDS_BACKENDS)
         text = output if isinstance(output, str) else ""
         try:
             failure = _judge_call_free(row, text) if row.category in IRRELEVANCE + RELEVANCE else _judge(row, text)
@@ -59,6 +63,10 @@ class Bfcl:
         if failure is None:
             return RowVerdict(row.id, row.category, True)
         return RowVerdict(row.id, row.category, False, failure.error, failure.detail)
+
+    def scored_text(self, row: BenchmarkRow, text: str, format: CallFormat) -> str:
+        """The calls as a list in brackets, which is what the rules read; see `bfcl_write`."""
+        return scored_text(row.category, text, format)
 
     def scores(self, verdicts: Iterable[RowVerdict], sizes: Mapping[str, int]) -> dict[str, float | None]:
         """Accuracies by category and by the leaderboard's formulas; see `bfcl_scores`."""

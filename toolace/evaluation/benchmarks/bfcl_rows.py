@@ -28,6 +28,12 @@ CATEGORIES = NON_LIVE + IRRELEVANCE[:1] + LIVE + IRRELEVANCE[1:] + RELEVANCE + M
 """Those that can be loaded, by their v4 names. Left out: what needs the web or an embedding model (`web_search`,
 `memory`), what is not scored (`format_sensitivity`), and v3's executable categories."""
 
+NEEDS_BACKENDS = (
+    "multi-turn rows are judged by running the calls against the official simulated backends, which evaluate model "
+    "output: score them in bfcl-eval's own environment (`make agreement-env`), in a separate process"
+)
+"""Why multi-turn rows are loaded, but neither asked nor scored."""
+
 _V3_NAMES = {"simple_python": "simple", "simple_java": "java", "simple_javascript": "javascript"}
 _CLASS_FILES = {
     "GorillaFileSystem": "gorilla_file_system", "MathAPI": "math_api", "MessageAPI": "message_api",
@@ -119,7 +125,7 @@ def _row(
             gold = _gold(category, entry, answer, answer_problem)
     except (RowError, ValueError) as error:
         return BenchmarkRow(row_id, category, chat, entry, gold, f"{place} ({row_id}): {error!s:.300}")
-    return BenchmarkRow(row_id, category, chat, entry, gold)
+    return BenchmarkRow(row_id, category, chat, entry, gold, None, NEEDS_BACKENDS if category in MULTI_TURN else None)
 
 
 def _messages(entry: Mapping[str, Any]) -> Iterator[Message]:

@@ -21,6 +21,14 @@ _LONG = 10_000
 """Bits of an integer that Python would refuse to write in decimal (4,300 digits are its limit)."""
 
 
+class AsWritten:
+    """A benchmark whose rules read every call format."""
+
+    def scored_text(self, row: BenchmarkRow, text: str, format: CallFormat) -> str:
+        """The text as it is."""
+        return text
+
+
 def find_file(folder: Path, names: Iterable[str], below: Iterable[str] = ()) -> Path | None:
     """The first file with one of these names in `folder` or in one of the folders `below` it."""
     places = [folder, *(folder / place for place in below)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,19 @@ from toolace.storage import Store
 
 MISSING = "no_prediction"
 """The error of a row that no prediction is for; such a row is written as wrong and has no part in any score."""
+FAILED = "unanswered"
+"""The error of a row for which the model gave no answer (its prompt was too long, the engine failed): it is wrong,
+whatever the rules say about an empty text. Also the key of a prediction's reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """An output for one row; `where` names it in errors. `failed` says why there is none."""
+
+    id: str
+    output: Output
+    where: str
+    failed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -30,6 +43,14 @@ class Scored:
     def bad_rows(self) -> list[RowVerdict]:
         """The verdicts on rows whose files are faulty: in the denominator, as wrong."""
         return [verdict for verdict in self.verdicts if verdict.error == "bad_row"]
+
+    def lines(self) -> bytes:
+        """The verdicts as JSON lines `{"id", "category", "correct", "error"}`."""
+        lines = [
+            json.dumps({"id": item.id, "category": item.category, "correct": item.correct, "error": item.error})
+            for item in self.verdicts
+        ]
+        return ("\n".join(lines) + "\n").encode()
 
     def to_json(self) -> dict[str, Any]:
         """`{"benchmark", "categories": {name: {"n", "correct"}}, "scores", "missing"}`; `n` counts all rows at hand."""
@@ -47,27 +68,36 @@ class Scored:
 def score_predictions(benchmark: Benchmark, folder: Path, predictions: Path, verdicts: Path | None = None) -> Scored:
     """Judge a file of predictions, and write the verdicts as JSON lines where a place for them is given.
 
-    predictions: JSON lines `{"id", "output"}`, read one at a time; other keys are ignored. Raises `DataError` for a
-    line that is not that, for an id given twice, and for ids that are not in `folder`. A row without a prediction is
-    counted in `missing` and leaves the scores it belongs to undefined.
+    predictions: JSON lines `{"id", "output"}`, read one at a time; `unanswered` (a text) says why there is no answer,
+    other keys are ignored. Raises `DataError` for a line that is not that, for an id given twice, and for ids that are
+    not in `folder`. A row without a prediction is counted in `missing` and leaves the scores it belongs to undefined.
     """
     if verdicts is not None and verdicts.resolve() == predictions.resolve():
         raise ConfigError(f"{verdicts} holds the predictions: verdicts there would destroy them. Give another file")
-    rows = benchmark.load(folder)
-    by_id = _index(rows, folder)
+    found = score_rows(benchmark, benchmark.load(folder), read_predictions(predictions), folder)
+    if verdicts is not None:
+        Store(str(verdicts.parent)).write(verdicts.name, found.lines())
+    return found
+
+
+def score_rows(
+    benchmark: Benchmark, rows: Sequence[BenchmarkRow], predictions: Iterable[Prediction], folder: Path
+) -> Scored:
+    """Judge predictions for the rows of `folder`. Raises `DataError` as `score_predictions` does."""
+    by_id = index_rows(rows, folder)
     judged: dict[str, RowVerdict] = {}
     unknown: list[str] = []
-    for row_id, output, where in read_predictions(predictions):
-        row = by_id.get(row_id)
+    for prediction in predictions:
+        row = by_id.get(prediction.id)
         if row is None:
-            unknown.append(f"{row_id!r} ({where})")
-        elif row_id in judged:
-            raise DataError(f"{where}: the id {row_id!r} was given before. Leave one prediction for each id")
+            unknown.append(f"{prediction.id!r} ({prediction.where})")
+        elif row.id in judged:
+            raise DataError(f"{prediction.where}: the id {row.id!r} was given before. Leave one prediction for each id")
         else:
-            judged[row_id] = _judge(benchmark, row, output)
+            judged[row.id] = _judge(benchmark, row, prediction.output, prediction.failed)
     if unknown:
         raise DataError(
-            f"{len(unknown)} id(s) of {predictions} are not among the {len(rows)} rows of {benchmark.name} in "
+            f"{len(unknown)} id(s) of the predictions are not among the {len(rows)} rows of {benchmark.name} in "
             f"{folder}: {', '.join(unknown[:3])}. Ids there look like {rows[0].id!r}; give the data folder that the "
             "predictions were made from"
         )
@@ -75,14 +105,11 @@ def score_predictions(benchmark: Benchmark, folder: Path, predictions: Path, ver
     scores = benchmark.scores(list(judged.values()), Counter(row.category for row in rows))
     absent = [row for row in rows if row.id not in judged]
     judged |= {row.id: RowVerdict(row.id, row.category, False, MISSING, "no prediction") for row in absent}
-    found = Scored(benchmark.name, [judged[row.id] for row in rows], scores, len(absent))
-    if verdicts is not None:
-        _write(found, verdicts)
-    return found
+    return Scored(benchmark.name, [judged[row.id] for row in rows], scores, len(absent))
 
 
-def read_predictions(path: Path) -> Iterator[tuple[str, Output, str]]:
-    """(id, output, file and line) of each prediction; empty lines are passed over. Raises `DataError`."""
+def read_predictions(path: Path) -> Iterator[Prediction]:
+    """The predictions of a file; empty lines are passed over. Raises `DataError`."""
     try:
         with path.open("rb") as stream:
             for number, line in enumerate(stream, 1):
@@ -92,7 +119,7 @@ def read_predictions(path: Path) -> Iterator[tuple[str, Output, str]]:
         raise DataError(f"the predictions {path} cannot be read: {error.strerror}. Check the path") from None
 
 
-def _prediction(line: bytes, where: str) -> tuple[str, Output, str]:
+def _prediction(line: bytes, where: str) -> Prediction:
     wanted = 'one JSON object a line, {"id": "...", "output": "..."}'
     try:
         entry = parse_json(line)
@@ -108,7 +135,10 @@ def _prediction(line: bytes, where: str) -> tuple[str, Output, str]:
             f"{where}: the output of {entry['id']!r} is {shorten(output)}. Give raw text; for multi-turn rows, a list "
             "with a list of texts for each turn; an empty text for an answer that failed"
         )
-    return entry["id"], output, where
+    failed = entry.get(FAILED)
+    if failed is not None and not isinstance(failed, str):
+        raise DataError(f"{where}: {FAILED!r} is {shorten(failed)}. Give the reason as a text, or leave it out")
+    return Prediction(entry["id"], output, where, failed)
 
 
 def _is_turns(output: Any) -> bool:
@@ -117,7 +147,8 @@ def _is_turns(output: Any) -> bool:
     )
 
 
-def _index(rows: list[BenchmarkRow], folder: Path) -> dict[str, BenchmarkRow]:
+def index_rows(rows: Sequence[BenchmarkRow], folder: Path) -> dict[str, BenchmarkRow]:
+    """The rows by id. Raises `DataError` where two have the same."""
     by_id = {row.id: row for row in rows}
     if len(by_id) < len(rows):
         twice = next(row_id for row_id, count in Counter(row.id for row in rows).items() if count > 1)
@@ -125,15 +156,10 @@ def _index(rows: list[BenchmarkRow], folder: Path) -> dict[str, BenchmarkRow]:
     return by_id
 
 
-def _judge(benchmark: Benchmark, row: BenchmarkRow, output: Output) -> RowVerdict:
+def _judge(benchmark: Benchmark, row: BenchmarkRow, output: Output, failed: str | None = None) -> RowVerdict:
     if row.problem:
         return RowVerdict(row.id, row.category, False, "bad_row", row.problem)
-    return benchmark.judge(row, output)
-
-
-def _write(found: Scored, path: Path) -> None:
-    lines = [
-        json.dumps({"id": item.id, "category": item.category, "correct": item.correct, "error": item.error})
-        for item in found.verdicts
-    ]
-    Store(str(path.parent)).write(path.name, ("\n".join(lines) + "\n").encode())
+    verdict = benchmark.judge(row, output)
+    if failed is None or row.not_asked:
+        return verdict
+    return replace(verdict, correct=False, error=FAILED, detail=failed)

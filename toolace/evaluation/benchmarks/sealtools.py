@@ -30,6 +30,7 @@ from toolace.calls.schema import Call, Chat
 from toolace.data.sources import seal_tools
 from toolace.evaluation.benchmarks.base import BenchmarkRow, Output, RowVerdict
 from toolace.evaluation.benchmarks.common import (
+    AsWritten,
     accuracy,
     build_rows,
     f1_scores,
@@ -48,7 +49,7 @@ _LIST = re.compile(r"\[\s*+\{\s*+['\"](?:api|parameters|responses)['\"]")
 _KINDS = ("api", "parameter", "name", "argument")
 
 
-class SealTools:
+class SealTools(AsWritten):
     """Seal-Tools by its paper's measures, and exact match beside them."""
 
     name = "sealtools"

@@ -32,6 +32,7 @@ from toolace.calls.schema import Call, Chat, Message, Tool
 from toolace.data.records import RowError, parse_json, shorten
 from toolace.evaluation.benchmarks.base import BenchmarkRow, Output, RowVerdict
 from toolace.evaluation.benchmarks.common import (
+    AsWritten,
     accuracy,
     build_rows,
     f1_scores,
@@ -73,7 +74,7 @@ class Gold(NamedTuple):
     optional: tuple[Call, ...] = ()
 
 
-class ToolAlpaca:
+class ToolAlpaca(AsWritten):
     """ToolAlpaca by exact match of the call set, and precision, recall and F1 of names and arguments."""
 
     name = "toolalpaca"

@@ -1,0 +1,114 @@
+"""Running a model on a benchmark: the same stages as any evaluation, and scores that can be made again from them.
+
+    OUT/data/rows/                  the questions, in shards
+    OUT/model/answers/              records: the raw answers of every arm, in shards (`AnswerRecord`)
+    OUT/predictions-ARM.jsonl       the texts that were scored; `toolace evaluate --predictions` takes them
+    OUT/verdicts-ARM.jsonl          a verdict for each row at hand
+    OUT/scores.json                 the scores of every arm
+
+Answers depend on the questions, the model and the settings, not on the benchmark's answers or rules: scoring is done
+anew at every call.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from toolace.config import Config
+from toolace.data.shards import write_shards
+from toolace.evaluation.benchmarks import benchmark_named
+from toolace.evaluation.benchmarks.running import Plan, build_report, plan_rows, questions, score_arms
+from toolace.evaluation.program import answer_sample, arm_names
+from toolace.rollouts.dataset import read_records
+from toolace.rollouts.worker import TextCodec
+from toolace.rounds.context import ModelRef, Run
+from toolace.rounds.lock import RunLock
+from toolace.rounds.rolling import Rollout, roll
+from toolace.rounds.standalone import model_of, run_in
+from toolace.storage import Stage, digest
+
+SCORES = "scores.json"
+
+
+def run_benchmark(
+    config: Config,
+    name: str,
+    folder: Path,
+    out: str,
+    *,
+    categories: Sequence[str] | None = None,
+    limit: int | None = None,
+    script: Any = None,
+    make_codec: Callable[[], TextCodec] | None = None,
+) -> dict[str, Any]:
+    """Ask `config.model` the rows of a benchmark in `folder`, in all arms of `config.evaluate`, and score the answers.
+
+    Returns what `out/scores.json` holds (see `toolace.evaluation.benchmarks.running`). The same call again asks only
+    what is missing, and scores anew. `script` is what a `scripted` engine answers, `make_codec` replaces the renderer.
+    """
+    benchmark = benchmark_named(name)
+    plan = plan_rows(benchmark, folder, categories, limit)
+    run = run_in(config, out)
+    with RunLock(run.store):
+        data = _questions(run, name, plan)
+        model = model_of(config)
+        stage = answers_stage(run, model, data)
+        program = partial(
+            answer_sample,
+            refine_config=config.refine,
+            format=config.model.format,
+            fixed_rounds=tuple(config.evaluate.fixed_rounds),
+            margins=tuple(config.evaluate.margins),
+        )
+        rollout = Rollout(stage, data.store.at("rows"), program, _line)
+        roll(run, model, {name: rollout}, lambda _: f"answer {name}", script=script, make_codec=make_codec)
+        arms = arm_names(config.evaluate.fixed_rounds, config.evaluate.margins)
+        scored = score_arms(benchmark, plan, read_records(stage.store.uri), arms, config.model.format)
+        for arm, entry in scored.items():
+            run.store.write(f"predictions-{arm}.jsonl", entry.predictions)
+            run.store.write(f"verdicts-{arm}.jsonl", entry.found.lines())
+        report = build_report(benchmark, plan, scored)
+        run.store.write_json(SCORES, report)
+        return report
+
+
+def answers_stage(run: Run, model: ModelRef, data: Stage) -> Stage:
+    """Where a model's answers are."""
+    return run.stage(
+        f"{model.name}/answers",
+        {
+            "model": model.key,
+            "data": data.key,
+            "inference": run.inference_key,
+            "refine": run.config.refine.model_dump(),
+            "fixed_rounds": run.config.evaluate.fixed_rounds,
+            "margins": run.config.evaluate.margins,
+        },
+    )
+
+
+def _questions(run: Run, name: str, plan: Plan) -> Stage:
+    """The rows to ask as a data stage, known by what is asked."""
+    shard_rows = run.config.rollout.shard_rows
+    stage = run.stage(
+        "data",
+        {
+            "benchmark": name,
+            "rows": dict(Counter(row.category for row in plan.asked)),
+            "questions": digest([[row.id, row.chat.model_dump(exclude_defaults=True)] for row in plan.asked]),
+            "shard_rows": shard_rows,
+        },
+    )
+    if stage.done() is None:
+        index = write_shards(questions(plan.asked), stage.store.sub("rows"), shard_rows)
+        stage.publish({"rows": index.rows})
+    return stage
+
+
+def _line(counts: dict[str, Any]) -> str:
+    failed = sum(counts["errors"].values())
+    return f"{counts['rows']} rows answered" + (f", {failed} of them with an error" if failed else "")
