@@ -32,6 +32,7 @@ class Keys:
     Args:
         path: The keys file; None: no file.
         environment: Keys by name, not hashed.
+        hashed: Keys by name, as SHA-256.
         clock: Seconds that only grow.
 
     Raises:
@@ -43,10 +44,12 @@ class Keys:
         path: str | Path | None = None,
         environment: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        hashed: Mapping[str, str] | None = None,
     ) -> None:
         self._path = Path(path) if path is not None else None
         self._clock = clock
-        self._environment = {check_name(name): hash_key(key) for name, key in (environment or {}).items()}
+        given = {check_name(name): hash_key(key) for name, key in (environment or {}).items()}
+        self._environment = {**{check_name(name): key for name, key in (hashed or {}).items()}, **given}
         self._file: dict[str, str] = {}
         self._signature: _Signature | None = None
         self.required = self._path is not None or bool(self._environment)
@@ -62,7 +65,8 @@ class Keys:
         clock: Callable[[], float] = time.monotonic,
     ) -> Keys:
         """Keys of the settings: their file, and the variable that they name in `environ`."""
-        return cls(settings.keys_file, parse_environment(environ.get(settings.keys_env, ""), settings.keys_env), clock)
+        given = parse_environment(environ.get(settings.keys_env, ""), settings.keys_env)
+        return cls(settings.keys_file, given, clock, settings.hashed_keys)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -148,6 +152,16 @@ def parse_environment(text: str, variable: str) -> dict[str, str]:
             raise ServingError(f"{variable}: pair {number} names {name} again: rename one")
         found[name] = key
     return found
+
+
+def with_environment(config: ServeConfig, environ: Mapping[str, str] = os.environ) -> ServeConfig:
+    """The settings with the keys of this process's environment in them, hashed: the endpoint's own processes may run
+    on nodes of a cluster whose environment is another."""
+    given = parse_environment(environ.get(config.auth.keys_env, ""), config.auth.keys_env)
+    if not given:
+        return config
+    hashed = {**config.auth.hashed_keys, **{name: hash_key(key) for name, key in given.items()}}
+    return config.model_copy(update={"auth": config.auth.model_copy(update={"hashed_keys": hashed})})
 
 
 def is_loopback(host: str) -> bool:

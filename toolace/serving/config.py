@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -84,6 +84,9 @@ class AuthSettings(Section):
     """Written by `toolace keys add`: one `name: sha256` a line; read again when it changes."""
     keys_env: str = "TOOLACE_API_KEYS"
     """Environment variable with `name=key` pairs, separated by commas."""
+    hashed_keys: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(default_factory=dict)
+    """Keys by name as SHA-256, beside the file's. `toolace serve` puts those of its environment here, so that they hold
+    in every process of the cluster."""
     open: bool = False
     """Serve without keys; on an address that others can reach only when this is set."""
     open_paths: tuple[str, ...] = ("/health", "/metrics", "/", "/playground*")

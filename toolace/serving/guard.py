@@ -9,15 +9,15 @@ import json
 import logging
 import time
 import traceback
-from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from toolace.serving.auth import Keys, is_loopback
 from toolace.serving.config import ServeConfig
 from toolace.serving.errors import ApiError
 from toolace.serving.exchange import Exchange, header
-from toolace.serving.limits import Limits
+from toolace.serving.limits import BUSY_RETRY_S, Limits
 from toolace.serving.metrics import Metrics
 
 Scope = MutableMapping[str, Any]
@@ -69,6 +69,7 @@ class Guard:
         self._metrics = metrics
         self._clock = clock
         self._echo_id = echo_id
+        self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI connection. Websockets are refused: no route is one, and none must pass without a key."""
@@ -98,7 +99,9 @@ class Guard:
             exchange.check_length()
             with ExitStack() as held:
                 if not is_open and scope["method"] not in WITHOUT_KEY:
-                    held.enter_context(self.limits.hold(self._caller(scope)))
+                    caller = self._caller(scope)
+                    held.enter_context(self._room())
+                    held.enter_context(self.limits.hold(caller))
                 await self.app(scope, exchange.receive, exchange.send)
             if not exchange.started and not exchange.disconnected:
                 raise RuntimeError("the app ended without an answer")
@@ -121,6 +124,18 @@ class Guard:
             await exchange.refuse(
                 ApiError(500, f"The server failed to answer. Its log tells why, by request id {exchange.request_id}.")
             )
+
+    @contextmanager
+    def _room(self) -> Iterator[None]:
+        """One of the places of this ingress replica; a 503 where all are taken."""
+        if self._in_flight >= self._config.ingress_concurrency:
+            message = f"The server has {self._in_flight} requests in flight, the most it takes."
+            raise ApiError(503, message, code="overloaded", retry_after=BUSY_RETRY_S)
+        self._in_flight += 1
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
 
     def _caller(self, scope: Scope) -> str:
         """Whose limits a request counts against; raises `ApiError` where it may not ask at all."""

@@ -35,7 +35,7 @@ from vllm.exceptions import VLLMClientError
 from toolace.serving.app import served_version
 from toolace.serving.auth import Keys
 from toolace.serving.config import ServeConfig
-from toolace.serving.errors import ApiError, bad_request, from_upstream
+from toolace.serving.errors import ApiError, bad_request, deadline_exceeded, from_upstream
 from toolace.serving.guard import Guard
 from toolace.serving.metrics import CONTENT_TYPE, Metrics
 from toolace.serving.passes import Outcome
@@ -72,12 +72,13 @@ class RefiningIngress(OpenAiIngress):  # type: ignore[misc]  # the library is un
         body = await _json(request)
         plan = make_plan(body, self._config.refinement)
         await self._get_model_id(body.get("model"))
+        if self._config.log_content:
+            request.scope.get("state", {}).get("toolace", {})["content"] = {"messages": body["messages"]}
         if not is_refined(body, plan):
             body.pop("refinement", None)
             if (body.get("n") or 1) > 1 and body.get("temperature") is None:
                 body["temperature"] = 1.0  # the server's default is greedy, and the engine refuses n equal answers
-            answer: Response = await self._process_llm_request(_chat_request(body), "chat", request)
-            return answer
+            return await self._pass_through(body, plan, request)
         if not body.get("stream"):
             return JSONResponse(await self._refine(body, plan, request))
         task = asyncio.ensure_future(self._refine(body, plan, request))
@@ -89,6 +90,17 @@ class RefiningIngress(OpenAiIngress):  # type: ignore[misc]  # the library is un
             task.cancel()
             raise
         return StreamingResponse(stream_refined(lambda: task, include_usage(body)), media_type="text/event-stream")
+
+    async def _pass_through(self, body: dict[str, Any], plan: Plan, request: Request) -> Response:
+        """The library's answer, which must begin, and where it is no stream end, before the deadline."""
+        try:
+            async with asyncio.timeout(plan.deadline_s) as limit:
+                answer: Response = await self._process_llm_request(_chat_request(body), "chat", request)
+                return answer
+        except TimeoutError:
+            if limit.expired():
+                raise deadline_exceeded(plan.deadline_s) from None
+            raise
 
     async def health(self) -> Response:
         """GET /health: this process answers; replicas are checked by Serve."""
@@ -119,7 +131,7 @@ class RefiningIngress(OpenAiIngress):  # type: ignore[misc]  # the library is un
             assert self._scorer is not None
             return await self._scorer(asked, draft, ask)
 
-        return await refine_chat(
+        answer = await refine_chat(
             body,
             plan,
             complete,
@@ -127,6 +139,9 @@ class RefiningIngress(OpenAiIngress):  # type: ignore[misc]  # the library is un
             score=score if self._scorer is not None else None,
             on_end=count,
         )
+        if "content" in state:
+            state["content"]["answer"] = answer["choices"][0]["message"]
+        return answer
 
     async def _pass(self, body: dict[str, Any], request: Request) -> dict[str, Any]:
         """One generation on an engine replica; the caller bounds its time and maps what it raises."""
@@ -175,8 +190,9 @@ def bind_ingress(config: ServeConfig, llm_config: Any, engine: Any) -> Any:
         make_fastapi_ingress(RefiningIngress, endpoint_map=endpoints, app=make_app(config)),
         name="ingress",
         num_replicas=config.ingress_replicas,
-        max_ongoing_requests=config.ingress_concurrency,
-        max_queued_requests=config.ingress_concurrency,
+        # The guard refuses what is above, in OpenAI's shape; Serve's own limits stand behind it, in plain text.
+        max_ongoing_requests=2 * config.ingress_concurrency + 64,
+        max_queued_requests=config.ingress_concurrency + 64,
         max_surge_percent=100,
         graceful_shutdown_timeout_s=config.replicas.drain_s,
         ray_actor_options={"num_cpus": 1},
@@ -214,7 +230,7 @@ class _GuardHere(Guard):
 async def _answer_error(request: Request, error: Exception) -> Response:
     if isinstance(error, RequestValidationError):
         first = (error.errors() or [{}])[0]
-        where = ".".join(str(part) for part in first.get("loc", ())[1:])
+        where = ".".join(str(part) for part in first.get("loc", ())[1:] if "[" not in str(part))
         if first.get("type") == "json_invalid":
             known = bad_request(None, "is not valid JSON")
         else:

@@ -12,7 +12,7 @@ from typing import Any
 
 from toolace.errors import ServingError
 from toolace.serving.app import APP_NAME, served_version
-from toolace.serving.auth import require_safe
+from toolace.serving.auth import require_safe, with_environment
 from toolace.serving.config import ServeConfig
 from toolace.serving.promotion import ServeAPI, connect
 
@@ -28,10 +28,12 @@ def serve_forever(config: ServeConfig, *, say: Callable[[str], None], stop: thre
         ServingError: unsafe address, port in use, or the application did not become healthy.
     """
     ended = stop or threading.Event()
+    config = with_environment(config)
     warning = require_safe(config)
     if warning:
         say(warning)
-    _check_port(config)
+    if "RAY_ADDRESS" not in os.environ:
+        _check_port(config)
     for number in (signal.SIGINT, signal.SIGTERM) if stop is None else ():
         signal.signal(number, lambda *_: ended.set())
     dashboard, joined = _start_ray(config)
@@ -39,6 +41,7 @@ def serve_forever(config: ServeConfig, *, say: Callable[[str], None], stop: thre
         signal.signal(number, lambda *_: ended.set())  # Ray has put its own in place
     try:
         api = connect(dashboard)
+        _check_listening(api, config)
         say(f"starting {served_version(config)} ...")
         api.deploy_applications(declared(config))
         _wait_running(api, ended)
@@ -70,6 +73,18 @@ def declared(config: ServeConfig) -> dict[str, Any]:
             }
         ],
     }
+
+
+def _check_listening(api: ServeAPI, config: ServeConfig) -> None:
+    """Refuse a cluster on which Serve listens already, elsewhere: the application would answer there."""
+    details = api.get_serve_details()
+    http = details.get("http_options") or {}
+    listens = (http.get("host"), http.get("port"))
+    if details.get("proxies") and listens != (config.host, config.port):
+        raise ServingError(
+            f"Serve runs on this cluster and listens on {listens[0]}:{listens[1]}, not {config.host}:{config.port}. "
+            "One that runs cannot be moved: ask for that address (--host, --port), or end it with `serve shutdown`"
+        )
 
 
 def _check_port(config: ServeConfig) -> None:

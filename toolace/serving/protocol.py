@@ -17,7 +17,7 @@ from toolace.calls.literals import MAX_DEPTH, check_depth
 from toolace.refinement.program import Stopped
 from toolace.serving.config import Check, Mode, RefinementSettings
 from toolace.serving.errors import ApiError, bad_request
-from toolace.serving.tools import check_tool_choice, check_tools, kind
+from toolace.serving.tools import check_bounds, check_tool_choice, check_tools, kind
 
 ServedStopped = Stopped | Literal["deadline", "error"]
 """Why refinement of a served request ended: as in the program, or
@@ -27,6 +27,9 @@ ServedStopped = Stopped | Literal["deadline", "error"]
 """
 
 _ABOVE = "integer_above_max_value"
+_RENDERERS_OWN = frozenset(
+    ("conversation", "messages", "tools", "chat_template", "tokenize", "return_dict", "return_tensors", "tokenizer")
+)
 
 
 class RefinementOptions(BaseModel):
@@ -95,17 +98,25 @@ def make_plan(body: Any, settings: RefinementSettings) -> Plan:
 def is_refined(body: Mapping[str, Any], plan: Plan) -> bool:
     """Whether the request is refined: it has tools that may be called and wants one answer, from its beginning.
 
-    Continuing the client's own last message, or repeating it, has no answer to check.
+    Continuing the client's own last message, or repeating it, has no answer to check. Nor has a text that must follow
+    a grammar (`response_format`, `structured_outputs`): it is no call, whatever stands in it.
     """
     return (
         plan.mode != "off"
         and bool(body.get("tools"))
         and body.get("tool_choice") != "none"
+        and (body.get("tool_choice") not in (None, "auto") or not _is_constrained(body))
         and body.get("n") in (None, 1)
         and not body.get("continue_final_message")
         and not body.get("echo")
         and body.get("add_generation_prompt") is not False
     )
+
+
+def _is_constrained(body: Mapping[str, Any]) -> bool:
+    wanted = body.get("response_format")
+    kind_of = wanted.get("type") if isinstance(wanted, dict) else None
+    return kind_of not in (None, "text") or bool(body.get("structured_outputs"))
 
 
 def resolve(options: RefinementOptions, settings: RefinementSettings) -> Plan:
@@ -137,6 +148,11 @@ def check_body(body: Any) -> RefinementOptions:
     _check_messages(body.get("messages"))
     names = check_tools(body.get("tools"))
     check_tool_choice(body.get("tool_choice"), names)
+    if body.get("tool_choice") not in (None, "auto", "none"):
+        check_bounds(body.get("tools"), "tools")
+    check_bounds(body.get("response_format"), "response_format")
+    check_bounds(body.get("structured_outputs"), "structured_outputs")
+    _check_template(body.get("chat_template_kwargs"))
     _check_type(body, "model", str, "a string")
     _check_type(body, "n", int, "an integer")
     _check_type(body, "seed", int, "an integer")
@@ -209,6 +225,16 @@ def _check_messages(messages: Any) -> None:
         for j, call in enumerate(calls or ()):
             if not isinstance(call, dict):
                 raise bad_request(f"messages[{i}].tool_calls[{j}]", f"must be an object, got {kind(call)}")
+
+
+def _check_template(given: Any) -> None:
+    """Arguments of the chat template; those that the renderer itself passes cannot be given."""
+    if given is None:
+        return
+    if not isinstance(given, dict):
+        raise bad_request("chat_template_kwargs", f"must be an object, got {kind(given)}")
+    if taken := sorted(_RENDERERS_OWN & given.keys()):
+        raise bad_request(f"chat_template_kwargs.{taken[0]}", "is given to the chat template by the server itself")
 
 
 def _check_type(body: dict[str, Any], field: str, wanted: type, what: str) -> None:

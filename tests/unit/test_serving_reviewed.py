@@ -1,0 +1,127 @@
+"""What a hostile or unlucky request, or a cluster with a life of its own, must not do to the endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import ValidationError
+
+from toolace.errors import ServingError
+from toolace.serving.auth import Keys, with_environment
+from toolace.serving.config import AuthSettings, RefinementSettings, ServeConfig
+from toolace.serving.errors import ApiError
+from toolace.serving.guard import Guard
+from toolace.serving.keyfile import hash_key
+from toolace.serving.local import _check_listening
+from toolace.serving.metrics import Metrics
+from toolace.serving.protocol import is_refined, make_plan
+
+SETTINGS = RefinementSettings()
+MANY = {"type": "object", "properties": {"x": {"type": "array", "minItems": 10**9, "items": {"type": "string"}}}}
+TOOL = {"type": "function", "function": {"name": "f", "parameters": MANY}}
+BODY: dict[str, Any] = {"messages": [{"role": "user", "content": "go"}], "tools": [TOOL]}
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"tool_choice": "required"}, "tools[0].function.parameters.properties.x.minItems"),
+        ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "tools[0].function.parameters"),
+        ({"response_format": {"type": "json_schema", "json_schema": {"schema": MANY}}}, "response_format.json_schema"),
+        ({"structured_outputs": {"json": {"anyOf": [{"maxLength": 1e12}]}}}, "structured_outputs.json.anyOf[0]"),
+    ],
+)
+def test_counts_that_would_hold_up_the_engine_are_refused(more: dict[str, Any], param: str) -> None:
+    with pytest.raises(ApiError) as refused:
+        make_plan({**BODY, **more}, SETTINGS)
+    assert refused.value.status == 400 and (refused.value.param or "").startswith(param)
+
+
+def test_counts_are_no_matter_where_nothing_is_constrained_by_them() -> None:
+    make_plan(BODY, SETTINGS)
+    make_plan({**BODY, "tool_choice": "auto"}, SETTINGS)
+
+
+@pytest.mark.parametrize("given", [{"conversation": []}, {"tokenize": True}, "x"])
+def test_what_the_renderer_passes_itself_is_refused(given: Any) -> None:
+    with pytest.raises(ApiError) as refused:
+        make_plan({**BODY, "chat_template_kwargs": given}, SETTINGS)
+    assert refused.value.status == 400 and (refused.value.param or "").startswith("chat_template_kwargs")
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"response_format": {"type": "json_object"}}, False),
+        ({"structured_outputs": {"regex": "a+"}}, False),
+        ({"response_format": {"type": "text"}}, True),
+        ({}, True),
+    ],
+)
+def test_text_that_follows_a_grammar_is_not_read_for_calls(more: dict[str, Any], expected: bool) -> None:
+    body = {**BODY, **more}
+    assert is_refined(body, make_plan(body, SETTINGS)) is expected
+
+
+def test_keys_of_the_environment_travel_as_hashes() -> None:
+    config = with_environment(ServeConfig(), {"TOOLACE_API_KEYS": "me=secret-key"})
+    sent = ServeConfig.model_validate(config.model_dump(mode="json", exclude_unset=True))
+    assert sent.auth.hashed_keys == {"me": hash_key("secret-key")} and "secret-key" not in sent.model_dump_json()
+    elsewhere = Keys.from_settings(sent.auth, {})
+    assert elsewhere.required and elsewhere.check("Bearer secret-key") == "me"
+    with pytest.raises(ApiError):
+        elsewhere.check("Bearer wrong")
+    assert with_environment(ServeConfig(), {}) == ServeConfig()
+
+
+def test_a_hash_must_be_one() -> None:
+    with pytest.raises(ValidationError):
+        AuthSettings(hashed_keys={"me": "secret-key"})
+
+
+class Cluster:
+    def __init__(self, **details: Any) -> None:
+        self.details = details
+
+    def get_serve_details(self) -> dict[str, Any]:
+        return self.details
+
+    def deploy_applications(self, config: dict[str, Any]) -> None:
+        raise AssertionError("nothing is deployed")
+
+
+def test_a_serve_that_listens_elsewhere_is_told() -> None:
+    config = ServeConfig(port=8001)
+    elsewhere = {"host": "0.0.0.0", "port": 8000}
+    with pytest.raises(ServingError, match=r"listens on 0\.0\.0\.0:8000, not 127\.0\.0\.1:8001"):
+        _check_listening(Cluster(proxies={"node": {}}, http_options=elsewhere), config)
+    _check_listening(Cluster(proxies={}, http_options=elsewhere), config)
+    _check_listening(Cluster(proxies={"node": {}}, http_options={"host": "127.0.0.1", "port": 8001}), config)
+
+
+def test_a_full_server_says_so_in_the_shape_of_every_error() -> None:
+    entered, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        entered.set()
+        await go.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    guard = Guard(slow, ServeConfig(ingress_concurrency=1), Keys(), Metrics())
+
+    async def ask() -> tuple[httpx.Response, httpx.Response, httpx.Response]:
+        transport = httpx.ASGITransport(app=guard, client=("127.0.0.1", 5))  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            first = asyncio.create_task(client.post("/v1/chat/completions"))
+            await entered.wait()
+            second = await client.post("/v1/chat/completions")
+            go.set()
+            return await first, second, await client.post("/v1/chat/completions")
+
+    first, second, third = asyncio.run(ask())
+    assert (first.status_code, second.status_code, third.status_code) == (200, 503, 200)
+    assert second.headers["retry-after"] and second.json()["error"]["code"] == "overloaded"
