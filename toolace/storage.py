@@ -98,7 +98,10 @@ class Store:
             with fs.open_input_file(full) as stream:
                 return bytes(stream.read())
         except FileNotFoundError:
-            raise StorageError(f"no such file: {self.at(path)}") from None
+            raise StorageError(
+                f"no such file: {self.at(path)}. If it belongs to a finished stage, delete that stage's {DONE} and run "
+                "the same command again: what is missing is made anew"
+            ) from None
         except OSError as error:
             raise self._failed("read", path, error) from None
 
@@ -247,6 +250,14 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
 
 
+class StageMismatch(StorageError):
+    """A stage was begun or done with other settings or inputs. `changes`: the lines that differ."""
+
+    def __init__(self, message: str, changes: list[str]) -> None:
+        super().__init__(message)
+        self.changes = changes
+
+
 class Stage:
     """One stage's place in a run: files, then `done.json` with counts and the hash of what it was made from.
 
@@ -271,10 +282,12 @@ class Stage:
                         "command again"
                     )
                 if found["key"] != self.key:
-                    changes = "\n".join(f"  {line}" for line in difference(found.get("made_from", {}), self.made_from))
-                    raise StorageError(
-                        f"stage {self.name} in {self.store.uri} was made from other settings or inputs:\n{changes}\n"
-                        "Use another run name, restore the settings, or delete that directory to make it anew"
+                    changes = difference(found.get("made_from", {}), self.made_from)
+                    shown = "\n".join(f"  {line}" for line in changes)
+                    raise StageMismatch(
+                        f"stage {self.name} in {self.store.uri} was made from other settings or inputs:\n{shown}\n"
+                        "Use another run name, restore the settings, or delete that directory to make it anew",
+                        changes,
                     )
                 if marker == DONE:
                     counts: dict[str, Any] = found["counts"]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from toolace.calls import Chat, Message, Tool
 from toolace.cli.options import ConfigOption, JsonOption, SetOption
@@ -20,6 +21,8 @@ def read_tools(path: Path) -> tuple[Tool, ...]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"no such file: {path}. --tools takes a JSON file with a list of functions") from None
+    except RecursionError:
+        raise DataError(f"{path} is nested too deep to be a list of functions") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is not JSON: {error}") from None
     if isinstance(data, dict):
@@ -30,7 +33,12 @@ def read_tools(path: Path) -> tuple[Tool, ...]:
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             raise DataError(f"{path}: entry {number} is not a function with a name: {str(item)[:80]}")
         known = {key: function[key] for key in ("name", "description", "parameters") if function.get(key) is not None}
-        tools.append(Tool.model_validate(known))
+        try:
+            tools.append(Tool.model_validate(known))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            field = ".".join(str(part) for part in first["loc"])
+            raise DataError(f"{path}: entry {number}: {field} is wrong: {first['msg']}") from None
     return tuple(tools)
 
 

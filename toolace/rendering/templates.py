@@ -27,8 +27,8 @@ def project_templates() -> list[str]:
 def way_out() -> str:
     """The last sentence of every refusal."""
     return (
-        f"Set `template` to one of the project's templates ({', '.join(project_templates())}) or to the path of a "
-        "jinja file."
+        f"Set `model.template` to one of the project's templates ({', '.join(project_templates())}) or to the path of "
+        "a jinja file."
     )
 
 

