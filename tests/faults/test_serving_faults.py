@@ -31,7 +31,7 @@ from toolace.serving.keyfile import add_key, revoke_key
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]  # several engines start; a busy machine takes minutes
 pytest.importorskip("vllm", reason='needs an engine: pip install "toolace[cpu]"')
 LONG = pytest.mark.skipif(
-    os.environ.get("TOOLACE_LONG_TESTS") != "1", reason="engines under load for minutes, on a machine with nothing beside it: TOOLACE_LONG_TESTS=1"
+    os.environ.get("TOOLACE_LONG_TESTS") != "1", reason="engines under load for minutes: TOOLACE_LONG_TESTS=1"
 )
 
 
