@@ -228,7 +228,9 @@ def test_a_stream_gives_the_same_answer(client: OpenAI, sample: Sample) -> None:
     whole = ask(client, body)
     chunks = list(client.chat.completions.create(**body, stream=True, stream_options={"include_usage": True}))
     *answer, last = chunks
-    assert last.choices == [] and last.usage == whole.usage
+    assert last.choices == [] and last.usage is not None and whole.usage is not None
+    counts = {"prompt_tokens", "completion_tokens", "total_tokens"}  # of cached tokens the second request has more
+    assert last.usage.model_dump(include=counts) == whole.usage.model_dump(include=counts)
     assert all(chunk.usage is None and len(chunk.choices) == 1 for chunk in answer)
     assert [chunk.choices[0].finish_reason for chunk in answer][-2:] == [None, "tool_calls"]
     assert (answer[-1].model_extra or {})["refinement"] == told(whole)
@@ -275,8 +277,9 @@ def test_a_client_that_goes_away_frees_the_engine(endpoint: Endpoint) -> None:
             for kind in kinds * 24:
                 request = asking.post(f"{endpoint.url}/v1/chat/completions", json=kind)
                 tasks.append(asyncio.create_task(request))
-            while await asyncio.to_thread(endpoint.metric, "toolace_requests_in_flight") < len(tasks):
-                assert not any(task.done() for task in tasks)
+            # Half of them: on a fast machine the first is answered before the last has been sent.
+            while await asyncio.to_thread(endpoint.metric, "toolace_requests_in_flight") < len(tasks) / 2:
+                assert all(task.result().status_code == 200 for task in tasks if task.done())
                 await asyncio.sleep(0.05)
             for task in tasks:
                 task.cancel()

@@ -299,7 +299,7 @@ def test_a_template_that_breaks_a_rule_is_refused_with_the_reason(name: str, tmp
     file.write_text(text, encoding="utf-8")
     with pytest.raises(TemplateError, match=reason) as refusal:
         Renderer.from_pretrained(str(TOKENIZERS / "qwen25"), format="hermes", template=str(file))
-    assert "Set `template` to one of the project's templates" in str(refusal.value)
+    assert "Set `model.template` to one of the project's templates" in str(refusal.value)
     assert str(refusal.value).startswith(f"the chat template {file} (for ")
 
 
