@@ -192,8 +192,14 @@ def test_a_promotion_under_load_loses_and_mixes_nothing(
         assert failed.returncode == 1 and "weights" in failed.stderr and "Traceback" not in failed.stderr
         assert {now(guarded, key) for _ in range(8)} == {old}
         load.more(6)
+        with_other_weights(tiny_base, tmp_path / "other", 1.02)
+        third = guarded.cli("promote", str(tmp_path / "other"))
+        assert third.returncode == 0, third.stderr
+        newest = third.stdout.split()[-1]
+        assert newest not in {old, new} and {now(guarded, key) for _ in range(8)} == {newest}
+        load.more(6)
     assert load.failures == []
-    assert load.models.keys() == {old, new}
+    assert load.models.keys() == {old, new, newest}
     for answer in load.answers:
         # A stream says it with each part, and no part of another model's answer is in it.
         assert {part.get("system_fingerprint") for part in answer.get("chunks", ())} <= {
@@ -249,14 +255,14 @@ def test_no_address_that_others_reach_without_keys() -> None:
     assert "Traceback" not in refused.stderr
 
 
-def with_other_weights(model: Path, folder: Path) -> Path:
+def with_other_weights(model: Path, folder: Path, scale: float = 1.01) -> Path:
     """A copy whose weights differ by a little, so that it is another model that answers much the same."""
     from safetensors.torch import load_file, save_file
 
-    shutil.copytree(model, folder)
+    shutil.copytree(model, folder, dirs_exist_ok=True)
     weights = load_file(folder / "model.safetensors")
     name = max(weights, key=lambda key: weights[key].numel())
-    weights[name] = weights[name] * 1.01
+    weights[name] = weights[name] * scale
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
 

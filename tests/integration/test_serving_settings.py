@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from serving_endpoint import ask, body_of, calls_of, demo_samples, running_endpoint, told
@@ -10,6 +13,9 @@ from serving_offline import evaluate
 
 from toolace.calls import parse_answer
 from toolace.config import RefineConfig
+from toolace.errors import ServingError
+from toolace.serving.app import llm_config
+from toolace.serving.config import load_serve_config
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
 pytest.importorskip("vllm", reason='needs an engine: pip install "toolace[cpu]"')
@@ -38,3 +44,15 @@ def test_cheaper_rounds_give_the_answers_of_evaluation() -> None:
         # A round that changes nothing is read, and no round that changes something.
         read = [step["checked"] for step in found["steps"]]
         assert read == [False] * (len(read) - 1) + [found["stopped"] == "unchanged"], sample.id
+
+
+def test_a_replica_does_not_start_on_files_that_were_changed(tmp_path: Path, tiny_base: Path) -> None:
+    from toolace.serving.engine import EngineServer
+
+    model = Path(shutil.copytree(tiny_base, tmp_path / "model"))
+    server = object.__new__(EngineServer)
+    server._llm_config = llm_config(load_serve_config(None, [f"model.path={model}"]))
+    with (model / "config.json").open("a") as config:
+        config.write(" ")
+    with pytest.raises(ServingError, match=r"the files of .*model have changed since model@\w+ was put in place"):
+        asyncio.run(server.start())

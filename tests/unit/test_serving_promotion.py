@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from toolace.config import Config, ModelConfig, dump_config
+from toolace.engines.models import fingerprint
 from toolace.errors import ConfigError, ServingError
 from toolace.serving.app import serve_config, served_version
 from toolace.serving.config import ServeConfig, load_serve_config
@@ -111,7 +112,8 @@ def models(tmp_path: Path) -> tuple[str, str]:
 
 
 def endpoint(path: str) -> ServeConfig:
-    return load_serve_config(None, [f"model.path={path}", "model_id=tools", "replicas.max_replicas=3"])
+    settings = [f"model.path={path}", "model_id=tools", "replicas.max_replicas=3"]
+    return load_serve_config(None, [*settings, f"fingerprint={fingerprint(path)!r}"])
 
 
 def test_promotion_changes_the_model_and_nothing_else(models: tuple[str, str]) -> None:
@@ -157,6 +159,26 @@ def test_the_same_model_is_refused_unless_again(models: tuple[str, str]) -> None
         promote(api, choose_model(old))
     assert promote(api, choose_model(old), again=True).startswith("tools@")
     assert not api.deployed
+
+
+def test_other_weights_in_the_same_place_are_another_model(models: tuple[str, str]) -> None:
+    old, new = models
+    api = FakeServe(app_of(endpoint(old)))
+    first = served_version(current(api))
+    (Path(old) / "model.safetensors").write_bytes(b"other")
+    assert served_version(current(api)) == first, "what is served, not what lies on the disk"
+    second = promote(api, choose_model(old))
+    assert second != first and second == served_version(current(api))
+    with pytest.raises(ServingError, match=r"cannot roll back: the files of .*old have changed since .*promote"):
+        rollback(api)
+    promote(api, choose_model(new))
+    assert rollback(api) == second
+
+
+def test_an_application_declared_without_a_fingerprint_gets_one(models: tuple[str, str]) -> None:
+    api = FakeServe(app_of(endpoint(models[0]).model_copy(update={"fingerprint": None})))
+    promote(api, choose_model(models[0]))
+    assert current(api).fingerprint == fingerprint(models[0]) and len(api.deployed) == 1
 
 
 def test_an_endpoint_that_is_not_there_is_named(models: tuple[str, str]) -> None:

@@ -127,6 +127,18 @@ def select_stage(run: Run, number: int, probed: Stage, previous: Stage | None) -
     return stage, run.remember(stage, counts)
 
 
+def _chosen(selected: Stage) -> list[str]:
+    """Ids of the selected samples. Raises `StorageError` when they are not as many as were published."""
+    ids: list[str] = selected.store.read_json("selected.json")
+    wanted = (selected.done() or {}).get("selected")
+    if not isinstance(ids, list) or len(ids) != wanted:
+        raise StorageError(
+            f"{selected.store.at('selected.json')} was changed after it was published: it should list {wanted} ids. "
+            f"Delete {selected.store.uri} and run the same command again"
+        )
+    return ids
+
+
 def corpus_place(run: Run, number: int, selected: Stage) -> Stage:
     """Where the training corpus of a round is."""
     return run.stage(
@@ -143,7 +155,7 @@ def corpus_stage(run: Run, number: int, data: Stage, probed: Stage, selected: St
         with run.timed(f"round {number}: corpus", stage):
             plan = plan_corpus(
                 probe_records(probed),
-                selected.store.read_json("selected.json"),
+                _chosen(selected),
                 run.config.corpus,
                 seed=run.config.seed,
             )

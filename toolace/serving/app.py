@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from toolace.config import apply_override
+from toolace.config import ModelConfig, apply_override
 from toolace.engines.door import context_length
 from toolace.engines.models import fingerprint, resolve_model
 from toolace.engines.vllm import engine_options
@@ -40,9 +40,13 @@ def model_name(config: ServeConfig) -> str:
 
 def served_version(config: ServeConfig) -> str:
     """What says which weights answered: name, label and the fingerprint of the model's files."""
-    path = config.model.path
     name = "/".join(part for part in (model_name(config), config.label) if part)
-    return f"{name}@{fingerprint(path if '://' in path else resolve_model(path))[:12]}"
+    return f"{name}@{(config.fingerprint or model_fingerprint(config.model))[:12]}"
+
+
+def model_fingerprint(model: ModelConfig) -> str:
+    """The fingerprint of a model's files as they are now; of its address for one in object storage."""
+    return fingerprint(model.path if "://" in model.path else resolve_model(model.path))
 
 
 def engine_arguments(config: ServeConfig, version: str) -> dict[str, Any]:

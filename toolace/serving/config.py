@@ -109,6 +109,7 @@ class Served(Section):
 
     model: ModelConfig
     label: str = ""
+    fingerprint: str | None = None
 
 
 class ServeConfig(Section):
@@ -119,6 +120,9 @@ class ServeConfig(Section):
     """Name in `/v1/models` and in requests; stays when another model is promoted. Unset: made from the path."""
     label: str = ""
     """Which version of the model this is, such as `round-2`; answers say it."""
+    fingerprint: str | None = None
+    """Hash of the model's files when it was put in place; replicas that find other files do not start. Written by
+    `toolace serve` and `toolace promote`; unset: whatever the files are."""
     previous: tuple[Served, ...] = ()
     """Models served before, the newest last; kept by `toolace promote`."""
     engine: EngineConfig = EngineConfig(max_num_seqs=64)
@@ -140,7 +144,7 @@ class ServeConfig(Section):
     @property
     def served(self) -> Served:
         """The present model as an entry of `previous`."""
-        return Served(model=self.model, label=self.label)
+        return Served(model=self.model, label=self.label, fingerprint=self.fingerprint)
 
 
 def load_serve_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> ServeConfig:

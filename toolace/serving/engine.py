@@ -14,6 +14,8 @@ from vllm.entrypoints.serve.tokenize.protocol import TokenizeChatRequest
 from vllm.exceptions import VLLMClientError
 from vllm.inputs import tokens_input
 
+from toolace.engines.models import fingerprint
+from toolace.errors import ServingError
 from toolace.serving.scaling import QUEUED_PREFILL_TOKENS
 from toolace.serving.scoring import DraftQuestion, DraftScore, read_table
 
@@ -71,6 +73,21 @@ class EngineServer(LLMServer):  # type: ignore[misc]  # the library is untyped
 
     _default_engine_cls = TokenizingEngine
     engine: TokenizingEngine
+
+    async def start(self) -> None:
+        """Start the engine, if the model's files are still those that were put in place.
+
+        Raises:
+            ServingError: the files have changed since; answers would carry the name of other weights.
+        """
+        source = self._llm_config.model_loading_config.model_source
+        version = str(self._llm_config.engine_kwargs["fingerprint_value"])
+        if isinstance(source, str) and version.rpartition("@")[2] != (found := fingerprint(source)[:12]):
+            raise ServingError(
+                f"the files of {source} have changed since {version} was put in place (now {found}). "
+                "`toolace promote` serves them as they are"
+            )
+        await super().start()
 
     async def read_draft(
         self, question: DraftQuestion, raw_request_info: Any = None

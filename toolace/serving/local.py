@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from toolace.errors import ServingError
-from toolace.serving.app import APP_NAME, served_version
+from toolace.serving.app import APP_NAME, model_fingerprint, served_version
 from toolace.serving.auth import require_safe, with_environment
 from toolace.serving.config import ServeConfig
 from toolace.serving.promotion import ServeAPI, connect
@@ -28,7 +28,7 @@ def serve_forever(config: ServeConfig, *, say: Callable[[str], None], stop: thre
         ServingError: unsafe address, port in use, or the application did not become healthy.
     """
     ended = stop or threading.Event()
-    config = with_environment(config)
+    config = with_environment(config).model_copy(update={"fingerprint": model_fingerprint(config.model)})
     warning = require_safe(config)
     if warning:
         say(warning)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from toolace.errors import ConfigError, ServingError
-from toolace.serving.app import APP_NAME, serve_config, served_version
+from toolace.serving.app import APP_NAME, model_fingerprint, serve_config, served_version
 from toolace.serving.config import ServeConfig
 from toolace.serving.models import Chosen
 
@@ -68,7 +68,10 @@ def promote(
         ServingError: the endpoint is not there, the model is the one it has, or it did not become healthy.
     """
     config = current(api, app)
-    if chosen.model == config.model:
+    found = model_fingerprint(chosen.model)
+    # Other weights in the same place are another model. An application that was declared without a fingerprint gets
+    # one: nobody knows what its replicas have read.
+    if chosen.model == config.model and found == config.fingerprint:
         if again:
             return served_version(config)
         raise ServingError(f"the endpoint serves {served_version(config)} already")
@@ -76,6 +79,7 @@ def promote(
         update={
             "model": chosen.model,
             "label": chosen.label or chosen.name,
+            "fingerprint": found,
             "previous": (*config.previous, config.served)[-KEPT:],
         }
     )
@@ -98,7 +102,12 @@ def rollback(
     if not config.previous:
         raise ServingError(f"nothing to roll back to: {served_version(config)} is the first model of this endpoint")
     last = config.previous[-1]
-    changed = config.model_copy(update={"model": last.model, "label": last.label, "previous": config.previous[:-1]})
+    if last.fingerprint is not None and (found := model_fingerprint(last.model)) != last.fingerprint:
+        raise ServingError(
+            f"cannot roll back: the files of {last.model.path} have changed since they were served "
+            f"({last.fingerprint[:12]} then, {found[:12]} now). `toolace promote` serves them as they are"
+        )
+    changed = config.model_copy(update={**dict(last), "previous": config.previous[:-1]})
     return _switch(api, config, changed, app, timeout_s, say)
 
 

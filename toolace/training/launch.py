@@ -11,13 +11,14 @@ A run's directory:
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import uuid
 from typing import Any
 
 from toolace.config import TrainConfig
-from toolace.errors import TrainingError
+from toolace.errors import ToolaceError, TrainingError
 from toolace.storage import Store
 from toolace.training.dataset import TokenTable
 from toolace.training.loop import Reporter, checkpoints_of, finished, plan_run, train
@@ -107,11 +108,23 @@ def _worker(config: dict[str, Any]) -> str | None:
     spec = TrainSpec.model_validate(config["spec"])
     try:
         train(spec)
-    except TrainingError as error:
-        if spec.settings.workers > 1:
-            raise  # The others may be waiting for this worker: only the group's end frees them.
-        return str(error)
+    except Exception as error:
+        # Of several workers the others may be waiting for this one: only the group's end frees them.
+        if spec.settings.workers > 1 or not (isinstance(error, TrainingError) or _disk_full(error)):
+            raise
+        if isinstance(error, ToolaceError):
+            return str(error)
+        return f"cannot write in {spec.out}: {error}. Free some space, then run the same command again"
     return None
+
+
+def _disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or what led to it, is a disk without space: safetensors tells it in words only."""
+    while error is not None:
+        if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _resources(settings: TrainConfig) -> dict[str, float]:
