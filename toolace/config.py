@@ -267,6 +267,55 @@ class RoundsConfig(Section):
     """Put the last round's model behind a running endpoint: `local`, or the address of its cluster's dashboard."""
 
 
+class MixConfig(Section):
+    """How much of each sub-task's rows stage 2 of ToolACE-DEV trains on, by hash of seed and row (ours: all)."""
+
+    generation: float = Field(1.0, ge=0, le=1)
+    invocation: float = Field(1.0, gt=0, le=1)
+
+
+class EvolveConfig(Section):
+    """ToolACE-DEV: the three stages, and the rounds of self-evolution (ours where not said)."""
+
+    adaption: bool = True
+    """Stage 1: learn to write the full definition of a tool from its description (paper)."""
+    generation: bool = True
+    """In stage 2 also learn to generate candidate tools for a query (paper). Evolution needs it."""
+    mix: MixConfig = MixConfig()
+    held_out: float = Field(0.5, gt=0, lt=1)
+    """Share of the training samples, by hash of seed and id, that are kept for evolution with tools and answers
+    hidden."""
+    rounds: int = Field(3, ge=0)
+    """Rounds of self-evolution (paper: three)."""
+    votes: int = Field(8, ge=1)
+    """Calls sampled over the candidate tools of a query."""
+    mode: Literal["exact", "full"] = "exact"
+    """`full`: all votes; `exact`: stop as soon as the remaining votes cannot change the outcome."""
+    accept_share: float = Field(0.5, gt=0, le=1)
+    """Votes that the majority must have, as a share of all; ties are dropped."""
+    temperature: float = Field(0.8, ge=0)
+    top_k: int = Field(50, ge=0)
+    """Top-k sampling (paper); 0: no limit."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    tools_temperature: float = Field(0.0, ge=0)
+    """Temperature of the candidate tools; 0: greedy."""
+    tools_tokens: int = Field(512, ge=16)
+    """Tokens of the candidate tools of a query at the most; longer ones are dropped."""
+    call_tokens: int = Field(256, ge=1)
+    max_tools: int = Field(8, ge=1)
+    """More candidate tools than this are dropped."""
+    rules: bool = True
+    """Drop tools and calls that break a rule (paper); off: only what cannot be read."""
+    replay: float = Field(1.0, ge=0)
+    """Rows of stage 2 beside the accepted rows of a round, as a share of these."""
+    epochs: float = Field(1.0, gt=0)
+    """Epochs of a round's training."""
+    start: Literal["previous", "base"] = "previous"
+    """What each stage's and round's training starts from."""
+    stop: Literal["none", "acceptance", "dev"] = "none"
+    """Stop when a round accepts a smaller share of its queries than the one before, or scores lower on dev."""
+
+
 class ClusterConfig(Section):
     """The Ray cluster that the driver talks to."""
 
@@ -297,6 +346,7 @@ class Config(Section):
     refine: RefineConfig = RefineConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     rounds: RoundsConfig = RoundsConfig()
+    evolve: EvolveConfig = EvolveConfig()
 
     @model_validator(mode="after")
     def validate_band(self) -> Config:

@@ -28,7 +28,7 @@ from toolace.errors import RolloutError
 from toolace.probing import ProbedAnswer, ProbeRecord
 from toolace.rendering import refine_turn
 
-RowKind = Literal["direct", "keep", "fix"]
+RowKind = Literal["direct", "keep", "fix", "adaption", "generation", "invocation"]
 DraftFate = Literal[
     "keep",
     "fix",
