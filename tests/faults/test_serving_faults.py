@@ -97,7 +97,6 @@ class Load:
             thread.join(timeout=120)
 
 
-@LONG
 def test_a_killed_replica_costs_no_client_an_error() -> None:
     two = ("--set", "replicas.min_replicas=2", "--set", "replicas.max_replicas=2")
     with running_endpoint("--model", "builtin:tiny_base", *two) as endpoint:
@@ -170,7 +169,6 @@ def now(endpoint: Endpoint, key: str) -> str:
     return version
 
 
-@LONG
 def test_a_promotion_under_load_loses_and_mixes_nothing(
     guarded: Endpoint, key: str, tmp_path: Path, tiny_base: Path
 ) -> None:
@@ -223,7 +221,6 @@ def test_a_model_that_cannot_start_leaves_the_old_one(
     assert load.failures == [] and load.models.keys() == {old}
 
 
-@LONG
 def test_replicas_come_and_go_with_the_load(guarded: Endpoint, key: str) -> None:
     eventually(lambda: len(guarded.replicas()) == 1, 120, "one replica without load")
     with Load(guarded, 12, key, ignore_eos=True, max_tokens=100) as load:
