@@ -26,7 +26,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).with_name("agreement")))
 
-from answers import gold_calls, render
+from answers import gold_calls
 from mutations import MUTATIONS
 from scoring_rows import make_folders
 
@@ -86,7 +86,14 @@ def answers(row: BenchmarkRow, kinds: Sequence[str] = KINDS) -> list[str]:
     """The texts for a row, the gold answer first."""
     if row.category in SPECIALS:
         text = special(row)
-        return [text, f"I am sorry. {text}", text.lower(), text[: len(text) // 2], "[search(query='x')]", f"{text} [f(a=1)]"]
+        return [
+            text,
+            f"I am sorry. {text}",
+            text.lower(),
+            text[: len(text) // 2],
+            "[search(query='x')]",
+            f"{text} [f(a=1)]",
+        ]
     like = row if row.category in BFCL else bfcl_like(row, golden(row))
     found = [MUTATIONS[kind](like, gold_calls(like), random.Random(f"{row.id}/{kind}")) for kind in kinds]
     return [text for text in found if text is not None]

@@ -173,13 +173,18 @@ def _tool_alpaca(folder: Path, rows: int) -> None:
         apis = []
         for number, sample in enumerate(_samples(2 * rows, lambda s: bool(s.reference.calls), seed)):
             golden = [
-                {"Action": call.name, "Action_Input": json.dumps(_dependent(call.arguments) if number % 2 else call.arguments)}
+                {
+                    "Action": call.name,
+                    "Action_Input": json.dumps(_dependent(call.arguments) if number % 2 else call.arguments),
+                }
                 for call in sample.reference.calls
             ]
             apis.append(
                 {
                     "Name": "API",
-                    "Documentation": json.dumps({"paths": {f"/{tool.name}": _path(tool) for tool in sample.chat.tools}}),
+                    "Documentation": json.dumps(
+                        {"paths": {f"/{tool.name}": _path(tool) for tool in sample.chat.tools}}
+                    ),
                     "Instructions": [_question(sample)],
                     "Golden_Answers": [golden],
                 }
@@ -193,7 +198,9 @@ def _dependent(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _path(tool: Tool) -> dict[str, Any]:
-    parameters = [{"name": key, "in": "query", "schema": schema} for key, schema in tool.parameters["properties"].items()]
+    parameters = [
+        {"name": key, "in": "query", "schema": schema} for key, schema in tool.parameters["properties"].items()
+    ]
     return {"get": {"operationId": tool.name, "description": tool.description, "parameters": parameters}}
 
 

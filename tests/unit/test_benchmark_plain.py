@@ -35,10 +35,14 @@ def texts(count: int, seed: int) -> Iterator[str]:
         calls = []
         for _ in range(rng.choice((1, 1, 1, 2))):
             keys = rng.choices(["a", "b", "key", *NAMES], k=rng.randrange(4))
-            given = rng.choice((", ", ",", " , ")).join(f"{key}{rng.choice(('=', ' = '))}{rng.choice(VALUES)}" for key in keys)
+            given = rng.choice((", ", ",", " , ")).join(
+                f"{key}{rng.choice(('=', ' = '))}{rng.choice(VALUES)}" for key in keys
+            )
             calls.append(f"{rng.choice(NAMES[:4] if rng.random() < 0.7 else NAMES)}({given})")
         text = ", ".join(calls)
-        text = rng.choice((text, f"[{text}]", f"[{text}]", f"[{text};]", f" {text} ", f"```{text}```", f"[{text}", f"[ {text} ]"))
+        text = rng.choice(
+            (text, f"[{text}]", f"[{text}]", f"[{text};]", f" {text} ", f"```{text}```", f"[{text}", f"[ {text} ]")
+        )
         if rng.random() < 0.4:
             at = rng.randrange(len(text))
             text = text[:at] + rng.choice(MARKS) + text[at + rng.randrange(2) :]
@@ -73,7 +77,8 @@ def test_plain_answers_are_read_as_by_the_parser(language: str, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    "text", ["[f(a=1, a=2)]", "[f(class=1)]", "[f(a=b)]", "[f(1)]", "[f(a=01)]", "[f(a='x\\n')]", "[f(a=1), ]", "[f()]]"]
+    "text",
+    ["[f(a=1, a=2)]", "[f(class=1)]", "[f(a=b)]", "[f(1)]", "[f(a=01)]", "[f(a='x\\n')]", "[f(a=1), ]", "[f()]]"],
 )
 def test_what_is_not_plain_is_left_to_python(text: str) -> None:
     assert read_plain(text) is None
@@ -95,7 +100,22 @@ def test_short_java_is_left_to_the_parser() -> None:
 
 def test_equal_calls_are_seen_before_their_keys_are_written() -> None:
     """What is equal down to the types is equal; what only the keys make equal still is."""
-    values: list[Any] = [1, 1.0, True, "1", None, [1], [1.0], (1,), {"a": 1}, {"a": 1.0}, {"a": True}, float("nan"), -0.0, 0]
+    values: list[Any] = [
+        1,
+        1.0,
+        True,
+        "1",
+        None,
+        [1],
+        [1.0],
+        (1,),
+        {"a": 1},
+        {"a": 1.0},
+        {"a": True},
+        float("nan"),
+        -0.0,
+        0,
+    ]
     for a in values:
         for b in values:
             one, two = Call(name="f", arguments={"x": a}), Call(name="f", arguments={"x": b})
@@ -107,7 +127,13 @@ def test_equal_calls_are_seen_before_their_keys_are_written() -> None:
 def test_arguments_read_at_once_are_those_read_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     from toolace.calls import pythonic
 
-    given = [*texts(4000, seed=6), '[f(a="x" , b = \'y\',c=3,)]', "[f(a=1,a=2)]", '[f(a="""x""", b="")]', "[f(a=1_000)]"]
+    given = [
+        *texts(4000, seed=6),
+        "[f(a=\"x\" , b = 'y',c=3,)]",
+        "[f(a=1,a=2)]",
+        '[f(a="""x""", b="")]',
+        "[f(a=1_000)]",
+    ]
     found = [parse_answer(text) for text in given]
     assert sum(bool(answer.calls) for answer in found) > 500
 
