@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,10 @@ def from_file(bench: Benchmark, rows: Sequence[BenchmarkRow], folder: Path, path
     return run
 
 
+def loaded(bench: Any, folder: Any) -> int:
+    return len(bench.load(folder))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", action="append", default=[], metavar="NAME=DIR", help="a benchmark's own files")
@@ -164,7 +169,7 @@ def main() -> None:
                 print(f"{benchmark:<11} {category:<42} {figures[category]}", flush=True)
             way = from_file(bench, rows, folder, Path(name) / "predictions.jsonl")
             result["file"][benchmark] = round(rate(way, options.seconds))
-            result["load"][benchmark] = round(rate(lambda bench=bench, folder=folder: len(bench.load(folder)), 0))
+            result["load"][benchmark] = round(rate(partial(loaded, bench, folder), 0))
             print(f"{benchmark:<11} file {result['file'][benchmark]:,}, load {result['load'][benchmark]:,}", flush=True)
     lowest = [
         (figure[kind], f"{benchmark}/{category}, {kind}")

@@ -376,9 +376,10 @@ def test_errors_have_the_shape_of_openai(
 
 ENDLESS = {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}
 MANY = {f"p{i}": {"type": "string", "pattern": "^[a-z]{2,5}$", "maxLength": 5} for i in range(1000)}
+LARGE = {"type": "object", "properties": MANY}
 
 
-@pytest.mark.parametrize("schema", [ENDLESS, {"type": "object", "properties": MANY}], ids=["endless", "large"])
+@pytest.mark.parametrize("schema", [ENDLESS, LARGE], ids=["endless", "large"])
 @pytest.mark.parametrize("way", ["structured_outputs", "response_format", "tools", "completions"])
 def test_a_constraint_that_the_engine_cannot_follow_is_the_clients_error(
     endpoint: Endpoint, client: OpenAI, schema: dict[str, Any], way: str
@@ -395,7 +396,7 @@ def test_a_constraint_that_the_engine_cannot_follow_is_the_clients_error(
         body["structured_outputs"] = {"json": schema}
     response = httpx.post(endpoint.url + path, json=body, timeout=120)
     assert response.status_code in (200, 400), response.text  # it may come to its token limit instead
-    if response.status_code == 400:
+    if response.status_code == 400 and (way, schema) != ("tools", LARGE):  # there its prompt is too long
         assert error_of(response)["param"] == field
     assert ask(client, PLAIN).choices[0].message.content is not None
 

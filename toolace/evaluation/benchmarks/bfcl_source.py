@@ -69,8 +69,9 @@ class Parser:
         self.position = 0
         self.prefix = _PREFIX | prefix_words
         self.kinds = [token.kind for token in self.tokens] + _AHEAD * ["end"]
-        self.marks = [token.text if token.kind in ("operator", "name") else None for token in self.tokens] + _AHEAD * [
-            None
+        self.marks = [
+            *(token.text if token.kind in ("operator", "name") else None for token in self.tokens),
+            *_AHEAD * [None],
         ]
         """Texts of operators and names, None for other tokens."""
 
