@@ -53,8 +53,12 @@ def run_rounds(config: Config, progress: Progress | None = None, shared: SharedS
                 summary = _rounds(run)
         except BaseException as error:
             run.events.write("run_stopped", error=f"{type(error).__name__}: {error}"[:2000])
-            if isinstance(error, (SystemExit, KeyboardInterrupt)):  # of this process, or of a worker told to end with it
-                run.progress.say("\nstopped by a signal; what is finished stays, and the same command goes on from there")
+            if isinstance(
+                error, (SystemExit, KeyboardInterrupt)
+            ):  # of this process, or of a worker told to end with it
+                run.progress.say(
+                    "\nstopped by a signal; what is finished stays, and the same command goes on from there"
+                )
             if isinstance(error, StageMismatch):
                 restore(store, before)  # the run is what it was made with, not what was refused
             raise
