@@ -49,8 +49,8 @@ class Bfcl:
     name = "bfcl"
 
     def __init__(self, official: Path | None = None, process: OfficialProcess | None = None) -> None:
-        self._folder = official
-        self._process = process or (None if official is None else shared_process(official))
+        self._folder = None if official is None else official.absolute()
+        self._process = process or (None if self._folder is None else shared_process(self._folder))
 
     def load(self, folder: Path) -> list[BenchmarkRow]:
         """All rows of the categories whose files are in `folder`. Raises `DataError`, and `ConfigError` where there

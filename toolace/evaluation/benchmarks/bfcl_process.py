@@ -117,6 +117,7 @@ class OfficialProcess:
         grace: float = _GRACE,
         command: Sequence[str] = (),
     ) -> None:
+        folder = folder.absolute()  # the process has a directory of its own
         # -s -P -B: no user packages, nothing from the script's own folder, no byte code written.
         self._command = list(command) or [
             str(_python(folder)), "-s", "-P", "-B", str(_SCRIPT), str(seconds), str(megabytes)
