@@ -54,8 +54,8 @@ def multi_turn_checker(turns, gold, entry, category, model):
 }
 
 
-def write_stub(folder: Path, version: str = bfcl_process.VERSION) -> list[str]:
-    """Write the package, and give the command that runs the child with it."""
+def write_stub(folder: Path, version: str = bfcl_process.VERSION, seconds: int = 200) -> list[str]:
+    """Write the package, and give the command that runs the child with it: 1 s of CPU for a request."""
     for name, text in FILES.items():
         path = folder / "bfcl_eval" / f"{name}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ def write_stub(folder: Path, version: str = bfcl_process.VERSION) -> list[str]:
     about.write_text(f"Metadata-Version: 2.1\nName: bfcl-eval\nVersion: {version}\n")
     script = Path(bfcl_process.__file__).with_name("bfcl_child.py")
     code = (
-        f"import runpy, sys\nsys.path.insert(0, {str(folder)!r})\nsys.argv = ['child', '1', '2048']\n"
+        f"import runpy, sys\nsys.path.insert(0, {str(folder)!r})\nsys.argv = ['child', '1', '{seconds}', '2048']\n"
         f"runpy.run_path({str(script)!r}, run_name='__main__')"
     )
     return [sys.executable, "-P", "-B", "-c", code]

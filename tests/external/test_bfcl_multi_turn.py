@@ -85,7 +85,7 @@ def test_calls_that_hang_or_end_the_interpreter_lose_their_row_alone(
 ) -> None:
     assert callable(gold_turns)
     row = rows[0]
-    process = OfficialProcess(VENV, seconds=2)
+    process = OfficialProcess(VENV, cpu_seconds=1)
     bench = Bfcl(process=process)
     gold = [[f"[{', '.join(calls)}]"] for calls in gold_turns(row)]
     for call, error in (

@@ -34,8 +34,8 @@ ENTRY = {"id": "multi_turn_base_0", "initial_config": {"a": 1}, "involved_classe
 
 @pytest.fixture
 def stub(tmp_path: Path) -> Iterator[OfficialProcess]:
-    """The real child with a stand-in for the official package; a second for each request."""
-    process = OfficialProcess(tmp_path, seconds=1, command=write_stub(tmp_path / "stub"))
+    """The real child with a stand-in for the official package; a second of CPU for each request."""
+    process = OfficialProcess(tmp_path, command=write_stub(tmp_path / "stub"))
     yield process
     process.close()
 
@@ -59,7 +59,7 @@ def test_calls_are_executed_from_the_start_of_a_dialogue(stub: OfficialProcess) 
 @pytest.mark.parametrize(
     ("call", "failed"),
     [
-        ("time.sleep(60)", "timeout"),
+        ("9 ** 9 ** 9", "timeout"),
         ("sys.exit()", "crashed"),
         ("inspect.os._exit(0)", "crashed"),
         ("inspect.os.abort()", "crashed"),
@@ -73,6 +73,15 @@ def test_a_call_that_hangs_or_ends_its_process_loses_itself_alone(
     assert stub.execute(ENTRY, [json.dumps([call])])["failed"] == failed
     assert stub.judge(ENTRY, [[call]], [[json.dumps([call])]])["failed"] == failed
     assert execute(stub, "1 + 1") == ["2"] and stub._child is child, "the process itself died"
+
+
+def test_a_call_that_waits_is_ended_by_the_clock(tmp_path: Path) -> None:
+    process = OfficialProcess(tmp_path, command=write_stub(tmp_path / "stub", seconds=1))
+    process.start()
+    child = process._child
+    found = process.execute(ENTRY, ['["time.sleep(600)"]'])
+    assert found == {"failed": "timeout", "detail": "the calls took longer than 1 s"} and process._child is child
+    process.close()
 
 
 @pytest.mark.parametrize(
@@ -129,7 +138,7 @@ for line in sys.stdin:
     if what == "die":
         os._exit(3)
     if what == "hang":
-        time.sleep(60)
+        time.sleep(600)
     if what == "talk":
         print("this is no JSON", flush=True)
     print(json.dumps({"results": [str(os.getpid())]}), flush=True)
@@ -142,7 +151,7 @@ def fake(tmp_path: Path, text: str = FAKE, version: str = bfcl_process.VERSION) 
     """A child of another kind, one that is killed itself."""
     script = tmp_path / "fake.py"
     script.write_text(text.replace("VERSION", repr(version)))
-    return OfficialProcess(tmp_path, seconds=1, grace=0.5, command=[sys.executable, str(script)])
+    return OfficialProcess(tmp_path, command=[sys.executable, str(script)])
 
 
 @pytest.mark.parametrize(("what", "failed"), [("die", "crashed"), ("hang", "timeout"), ("talk", "crashed")])
@@ -150,7 +159,9 @@ def test_a_dead_child_is_started_again_and_one_row_is_lost(tmp_path: Path, what:
     process = fake(tmp_path)
     first = process.execute(ENTRY, ["x"])["results"]
     assert process.execute(ENTRY, ["x"])["results"] == first
+    patience, process.patience = process.patience, 1 if what == "hang" else process.patience
     assert process.execute(ENTRY, [what])["failed"] == failed
+    process.patience = patience
     again = process.execute(ENTRY, ["x"])["results"]
     assert again != first and process.execute(ENTRY, ["x"])["results"] == again
     process.close()
@@ -219,9 +230,20 @@ def test_rows_bring_their_dialogue(tmp_path: Path, stub: OfficialProcess) -> Non
     assert {turn: [tool.name for tool in tools] for turn, tools in row.dialogue.held.items()} == {1: ["held"]}
     assert row.dialogue.entry == {"id": row.id, "initial_config": {"k": 1}, "involved_classes": ["MathAPI"]}
     assert Bfcl().load(data)[-1].not_asked is not None
-    file = data / "possible_answer" / "BFCL_v4_multi_turn_base.json"
-    file.write_text(json.dumps({"id": "x", "ground_truth": [["1"]]}))
-    assert "3 turn(s), and answers for 1" in str(Bfcl().load(data)[-1].problem)
+    file, questions = data / "possible_answer" / "BFCL_v4_multi_turn_base.json", data / "BFCL_v4_multi_turn_base.json"
+    for gold, problem in (([["1"]], "3 turn(s), and answers for 1"), (["1", "2", "3"], "list of calls")):
+        file.write_text(json.dumps({"id": "x", "ground_truth": gold}))
+        assert problem in str(Bfcl().load(data)[-1].problem)
+    good = json.loads(questions.read_text())
+    for change, problem in (
+        ({"involved_classes": [{}]}, "`involved_classes`"),
+        ({"initial_config": 1}, "`initial_config`"),
+        ({"missed_function": {"1": "held"}}, "`missed_function`"),
+        ({"missed_function": {}}, "turn 1 has no message"),
+        ({"question": [good["question"][0], 7]}, "`question`"),
+    ):
+        questions.write_text(json.dumps(good | change))
+        assert problem in str(Bfcl().load(data)[-1].problem)
 
 
 def test_predictions_are_scored_by_the_child(tmp_path: Path, stub: OfficialProcess) -> None:

@@ -1,6 +1,6 @@
 """Multi-turn by the official checker; a script for bfcl-eval's own environment, never imported by this package.
 
-    .agreement/venv/bin/python toolace/evaluation/benchmarks/bfcl_child.py SECONDS MEGABYTES
+    .agreement/venv/bin/python toolace/evaluation/benchmarks/bfcl_child.py CPU_SECONDS SECONDS MEGABYTES
 
 JSON lines in and out. First it says `{"ready": VERSION}`, the version of bfcl-eval; then it answers one line for each
 line, in order:
@@ -13,10 +13,10 @@ line, in order:
   `uncheckable` (the official checker raises).
 
 `entry` holds `id`, `initial_config` and `involved_classes`. The official code evaluates model output with `eval`, and
-keeps its backends in globals. So each request is worked on in a fork of this process, under limits of time, memory and
-file size, with no input or output of its own, and with a hook that refuses to write files and to reach processes,
-sockets and foreign code: no request leaves anything to another. It is a fence against accidents, no sandbox against an
-attacker.
+keeps its backends in globals. So each request is worked on in a fork of this process, under limits of time (CPU and
+wall clock), memory and file size, with no input or output of its own, and with a hook that refuses to write files and
+to reach processes, sockets and foreign code: no request leaves anything to another. It is a fence against accidents, no
+sandbox against an attacker.
 """
 
 from __future__ import annotations
@@ -31,13 +31,21 @@ import select
 import signal
 import sys
 import time
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 _LONGEST = 200_000
 """Characters of one call's result that are handed on."""
 _REFUSED = ("os.", "subprocess.", "shutil.", "socket.", "ctypes.", "pty.", "tempfile.", "signal.", "fcntl.")
 _READ_ONLY = frozenset(("os.listdir", "os.scandir", "os.walk", "os.fwalk"))
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+
+class Limits(NamedTuple):
+    """Of one request: seconds of CPU, seconds of wall clock, megabytes of address space."""
+
+    cpu: int
+    seconds: int
+    megabytes: int
 
 
 class Official:
@@ -111,22 +119,22 @@ def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
         raise PermissionError(f"{event} is not open to calls")
 
 
-def _work(official: Official, request: dict[str, Any], writer: int, seconds: int, megabytes: int) -> NoReturn:
+def _work(official: Official, request: dict[str, Any], writer: int, limits: Limits) -> NoReturn:
     """In the fork: answer into the pipe `writer` and end."""
     try:
-        limits = {
-            resource.RLIMIT_CORE: 0,
-            resource.RLIMIT_FSIZE: 0,
-            resource.RLIMIT_CPU: seconds + 1,
-            resource.RLIMIT_AS: megabytes * 2**20,
+        values = {
+            resource.RLIMIT_CORE: (0, 0),
+            resource.RLIMIT_FSIZE: (0, 0),
+            resource.RLIMIT_CPU: (limits.cpu, limits.cpu + 2),  # a signal of its own before the kernel kills
+            resource.RLIMIT_AS: (limits.megabytes * 2**20,) * 2,
         }
-        for limit, value in limits.items():
-            resource.setrlimit(limit, (value, value))
+        for limit, value in values.items():
+            resource.setrlimit(limit, value)
         sys.addaudithook(_refuse)
         try:
             answer = official.judge(request) if request["op"] == "judge" else official.execute(request)
         except MemoryError:
-            answer = {"failed": "memory", "detail": f"the calls want more than {megabytes} MB"}
+            answer = {"failed": "memory", "detail": f"the calls want more than {limits.megabytes} MB"}
         except Exception as error:
             answer = {"failed": "uncheckable", "detail": f"the official code raises {error!r:.200}"}
         except BaseException as error:
@@ -138,15 +146,15 @@ def _work(official: Official, request: dict[str, Any], writer: int, seconds: int
         os._exit(0)
 
 
-def attend(official: Official, request: dict[str, Any], seconds: int, megabytes: int) -> dict[str, Any]:
-    """One request in a fork that has `seconds` of wall clock."""
+def attend(official: Official, request: dict[str, Any], limits: Limits) -> dict[str, Any]:
+    """One request in a fork that is killed where it passes the limits."""
     reader, writer = os.pipe()
     pid = os.fork()
     if not pid:
         os.close(reader)
-        _work(official, request, writer, seconds, megabytes)
+        _work(official, request, writer, limits)
     os.close(writer)
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + limits.seconds
     data = bytearray()
     late = False
     while not late:
@@ -162,8 +170,10 @@ def attend(official: Official, request: dict[str, Any], seconds: int, megabytes:
         os.kill(pid, signal.SIGKILL)
     status = os.waitpid(pid, 0)[1]
     code = os.waitstatus_to_exitcode(status)
-    if late or code == -signal.SIGXCPU:
-        return {"failed": "timeout", "detail": f"the calls took longer than {seconds} s"}
+    if late:
+        return {"failed": "timeout", "detail": f"the calls took longer than {limits.seconds} s"}
+    if code == -signal.SIGXCPU:
+        return {"failed": "timeout", "detail": f"the calls took more than {limits.cpu} s of CPU"}
     try:
         answer: dict[str, Any] = json.loads(data)
     except ValueError:
@@ -172,7 +182,7 @@ def attend(official: Official, request: dict[str, Any], seconds: int, megabytes:
 
 
 def main() -> None:
-    seconds, megabytes = int(sys.argv[1]), int(sys.argv[2])
+    limits = Limits(*(int(value) for value in sys.argv[1:4]))
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 0)  # neither the official code nor a call reads requests or writes answers
@@ -185,7 +195,7 @@ def main() -> None:
 
     say({"ready": importlib.metadata.version("bfcl-eval")})
     for line in requests:
-        say(attend(official, json.loads(line), seconds, megabytes))
+        say(attend(official, json.loads(line), limits))
 
 
 if __name__ == "__main__":

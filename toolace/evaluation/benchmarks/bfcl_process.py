@@ -28,8 +28,10 @@ VERSION = "2026.3.23"
 """The version of bfcl-eval whose verdicts these are."""
 FOLDER = Path(".agreement") / "venv"
 """Where `make agreement-env` puts the environment."""
-SECONDS = 30
-"""Wall clock of one row; the official backends take milliseconds."""
+CPU_SECONDS = 10
+"""Of one row; the official backends take milliseconds. CPU time, so that a busy machine changes no verdict."""
+SECONDS = 120
+"""Wall clock of one row, for what waits."""
 MEGABYTES = 1024
 _GRACE = 10.0
 """Seconds after a row's own limit before the whole process is killed."""
@@ -104,27 +106,28 @@ class _Child:
 
 
 class OfficialProcess:
-    """Asks the official checker; for several threads. `command` replaces the process: a list of words that it is
-    started with, for tests.
+    """Asks the official checker; for several threads.
+
+    `patience` are the seconds after which a process that has not answered is killed. `command` replaces the process: a
+    list of words that it is started with, for tests.
     """
 
     def __init__(
         self,
         folder: Path,
         *,
+        cpu_seconds: int = CPU_SECONDS,
         seconds: int = SECONDS,
         megabytes: int = MEGABYTES,
-        grace: float = _GRACE,
         command: Sequence[str] = (),
     ) -> None:
         folder = folder.absolute()  # the process has a directory of its own
         # -s -P -B: no user packages, nothing from the script's own folder, no byte code written.
         self._command = list(command) or [
-            str(_python(folder)), "-s", "-P", "-B", str(_SCRIPT), str(seconds), str(megabytes)
+            str(_python(folder)), "-s", "-P", "-B", str(_SCRIPT), *map(str, (cpu_seconds, seconds, megabytes))
         ]  # fmt: skip
         self._folder = folder
-        self._seconds = seconds
-        self._patience = seconds + grace
+        self.patience = seconds + _GRACE
         self._lock = threading.Lock()
         self._child: _Child | None = None
         self._scratch = tempfile.TemporaryDirectory(prefix="toolace-bfcl-")
@@ -155,7 +158,7 @@ class OfficialProcess:
             for _ in range(2):
                 child = self._child or self._start()
                 try:
-                    answer = child.ask(line, self._patience)
+                    answer = child.ask(line, self.patience)
                 except BrokenPipeError:  # it died since the last request: this one has done nothing yet
                     self._end()
                     continue
@@ -165,7 +168,7 @@ class OfficialProcess:
                     return {"failed": "crashed", "detail": f"the process ended ({type(error).__name__}): {said:.200}"}
                 if answer is None:
                     self._end()
-                    return {"failed": "timeout", "detail": f"the process was killed after {self._patience:g} s"}
+                    return {"failed": "timeout", "detail": f"the process was killed after {self.patience:g} s"}
                 return answer
         return {"failed": "crashed", "detail": "the process ends before it takes a request"}
 

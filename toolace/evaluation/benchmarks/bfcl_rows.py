@@ -182,6 +182,8 @@ def _gold(category: str, entry: Mapping[str, Any], answer: Any, problem: str | N
     if not isinstance(gold, list) or not gold:
         raise RowError("its answer has no ground_truth list")
     if category in MULTI_TURN:
+        if not all(isinstance(turn, list) and all(isinstance(call, str) for call in turn) for turn in gold):
+            raise RowError("its answer is no list of calls, as texts, for each turn")
         return gold
     names = {function["name"] for function in entry["function"]}
     for call in gold:
@@ -197,9 +199,9 @@ def _gold(category: str, entry: Mapping[str, Any], answer: Any, problem: str | N
 
 def _dialogue(category: str, entry: Mapping[str, Any], held: Mapping[int, list[Any]]) -> Dialogue:
     """The turns after the first, and what the backends start from."""
-    classes, config = entry.get("involved_classes"), entry.get("initial_config", {})
-    if not (isinstance(classes, list) and isinstance(config, dict)):
-        raise RowError("`involved_classes` is no list, or `initial_config` no object")
+    config = entry.get("initial_config", {})
+    if not isinstance(config, dict):
+        raise RowError("`initial_config` is no object")
     turns = []
     for number in range(1, len(entry["question"]) if isinstance(entry.get("question"), list) else 1):
         messages = tuple(_messages(entry, number))
@@ -207,14 +209,17 @@ def _dialogue(category: str, entry: Mapping[str, Any], held: Mapping[int, list[A
         if not turns[-1]:
             raise RowError(f"turn {number} has no message")
     tools = {number: tuple(_tools(category, functions)) for number, functions in held.items()}
-    start = {"id": entry["id"], "initial_config": config, "involved_classes": classes}
+    start = {"id": entry["id"], "initial_config": config, "involved_classes": entry["involved_classes"]}
     return Dialogue(tuple(turns), start, tools)
 
 
 def _class_functions(folder: Path, entry: Mapping[str, Any]) -> tuple[list[Any], dict[int, list[Any]]]:
     """The functions of a multi-turn entry's classes, and those that it holds back by the turn that brings them."""
     functions = []
-    for name in entry.get("involved_classes") or ():
+    classes = entry.get("involved_classes")
+    if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
+        raise RowError("`involved_classes` is no list of names")
+    for name in classes:
         path = folder / "multi_turn_func_doc" / f"{_CLASS_FILES.get(name, name)}.json"
         if not path.is_file():
             raise RowError(f"multi_turn_func_doc/{path.name} with the functions of {name} is missing")
