@@ -67,9 +67,8 @@ class _Child:
     def ask(self, line: bytes, seconds: float) -> dict[str, Any] | None:
         """The answer to a line, None after so many seconds. Raises `OSError` or `EOFError` where the child is dead."""
         assert self.process.stdin is not None
-        if line:
-            self.process.stdin.write(line)
-            self.process.stdin.flush()
+        self.process.stdin.write(line)
+        self.process.stdin.flush()
         return self.read(seconds)
 
     def read(self, seconds: float) -> dict[str, Any] | None:
