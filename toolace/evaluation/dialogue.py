@@ -20,7 +20,7 @@ from toolace.calls.schema import Chat, Message, Sample, canonical_json
 from toolace.config import RefineConfig
 from toolace.errors import RolloutError
 from toolace.evaluation.benchmarks.base import Dialogue, Execute
-from toolace.evaluation.program import AnswerRecord, ArmAnswer, Known, answer_sample, arms
+from toolace.evaluation.program import AnswerRecord, ArmAnswer, DialogueAnswer, Known, answer_sample, arms
 from toolace.refinement.program import Refined
 from toolace.rollouts.program import Program, Request
 
@@ -48,7 +48,7 @@ def answer_row(
     if execute is None:
         raise RolloutError(f"{sample.id} is a dialogue, and nothing executes its calls")
     known = Known(_key)
-    answers = {}
+    answers: dict[str, DialogueAnswer | ArmAnswer] = {}
     for name, answer in arms(refine_config, format, fixed_rounds, margins).items():
         held = hold(sample.chat, dialogue, answer=answer, execute=execute, format=format)
         answers[name] = yield from known.remembered(held)
@@ -62,7 +62,7 @@ def hold(
     answer: Callable[[Chat], Program[Refined]],
     execute: Execute,
     format: CallFormat,
-) -> Program[ArmAnswer]:
+) -> Program[DialogueAnswer]:
     """One dialogue. Calls that end, hang or exhaust the backends end it with the step that holds them."""
     turns: list[tuple[str, ...]] = []
     executed: list[str] = []
@@ -88,7 +88,7 @@ def hold(
         turns.append(tuple(steps))
         if not going:
             break
-    return ArmAnswer(
+    return DialogueAnswer(
         text=said[-1].text,
         rounds=sum(step.rounds for step in said),
         stopped=said[-1].stopped,

@@ -45,8 +45,7 @@ class ArmAnswer(BaseModel):
     """What one way of answering gave: its final raw text, and what that way alone would have cost.
 
     `model_calls` are generations, `scored` passes that only scored a draft; `tokens` were generated, `prompt_tokens`
-    read. Of a dialogue `turns` are the raw texts of each turn's steps, `text` and `stopped` those of the last step, and
-    the counts those of all steps.
+    read.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,7 +57,15 @@ class ArmAnswer(BaseModel):
     scored: int
     tokens: int
     prompt_tokens: int
-    turns: tuple[tuple[str, ...], ...] | None = None
+
+
+class DialogueAnswer(ArmAnswer):
+    """What one way of holding a dialogue gave.
+
+    `turns` are the raw texts of each turn's steps, `text` and `stopped` those of the last step, the counts those of all.
+    """
+
+    turns: tuple[tuple[str, ...], ...]
 
 
 class ArmResult(ArmAnswer):
@@ -70,13 +77,13 @@ class ArmResult(ArmAnswer):
 
 class AnswerRecord(BaseModel):
     """One row answered in all arms, not judged. `chain` has the answers of the adaptive arm in order, the direct one
-    first (of a dialogue none: see `turns`); `asked` counts the questions put to the engine for all arms together."""
+    first (of a dialogue none); `asked` counts the questions put to the engine for all arms together."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
     kind: str
-    arms: dict[str, ArmAnswer]
+    arms: dict[str, DialogueAnswer | ArmAnswer]
     chain: tuple[str, ...]
     asked: int
 
@@ -139,7 +146,9 @@ def answer_sample(
     found = yield from answer_arms(
         sample.chat, refine_config=refine_config, format=format, fixed_rounds=fixed_rounds, margins=margins
     )
-    arms = {name: ArmAnswer(**_answer(result)) for name, result in found.arms.items()}
+    arms: dict[str, DialogueAnswer | ArmAnswer] = {
+        name: ArmAnswer(**_answer(result)) for name, result in found.arms.items()
+    }
     return AnswerRecord(id=sample.id, kind=sample.kind, arms=arms, chain=found.chain, asked=found.asked).model_dump()
 
 
@@ -219,4 +228,4 @@ def _key(chat: Chat, request: Request) -> Hashable:
 
 
 def _answer(result: Refined) -> dict[str, Any]:
-    return {name: getattr(result, name) for name in ArmAnswer.model_fields if name != "turns"}
+    return {name: getattr(result, name) for name in ArmAnswer.model_fields}

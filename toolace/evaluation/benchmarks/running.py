@@ -15,7 +15,7 @@ from toolace.data.storing import to_row
 from toolace.errors import ConfigError, DataError
 from toolace.evaluation.benchmarks.base import Benchmark, BenchmarkRow
 from toolace.evaluation.benchmarks.scoring import FAILED, MISSING, Prediction, Scored, index_rows, score_rows
-from toolace.evaluation.program import DIRECT, AnswerRecord, ArmAnswer
+from toolace.evaluation.program import DIRECT, AnswerRecord, ArmAnswer, DialogueAnswer
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def score_arms(
 
 def _output(benchmark: Benchmark, row: BenchmarkRow, answer: ArmAnswer, format: CallFormat) -> dict[str, Any]:
     """The text or texts to score, and as the model wrote them."""
-    if answer.turns is None:
+    if not isinstance(answer, DialogueAnswer):
         return {"output": benchmark.scored_text(row, answer.text, format), "raw": answer.text}
     turns = [[benchmark.scored_text(row, text, format) for text in steps] for steps in answer.turns]
     return {"output": turns, "raw": answer.turns}
