@@ -62,7 +62,7 @@ class ArmAnswer(BaseModel):
 class DialogueAnswer(ArmAnswer):
     """What one way of holding a dialogue gave.
 
-    `turns` are the raw texts of each turn's steps, `text` and `stopped` those of the last step, the counts those of all.
+    `turns` are the raw texts of the steps of each turn, `text` and `stopped` those of the last, the counts of all.
     """
 
     turns: tuple[tuple[str, ...], ...]
