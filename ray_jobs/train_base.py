@@ -1,4 +1,4 @@
-"""Train the embedded tiny base model: python ray_jobs/train_base.py --config configs/tiny_base.yaml [--set steps=20]"""
+"""Train a tiny base model: python ray_jobs/train_base.py --config configs/tiny_base.yaml [--set steps=20]"""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ def main() -> None:
     config = load_tiny_base_config(arguments.config, arguments.set)
     from toolace.training.scratch import train_base
 
-    train_base(config)
+    overrides = "".join(f" --set {item}" for item in arguments.set)
+    train_base(config, f"python ray_jobs/train_base.py --config {arguments.config}{overrides}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,9 @@ come from DIR and, for those that it lacks, from the data in the official packag
 its last line, JSON: `rows`, `agree` (validity and error kind are equal), both also `by_category` and `by_mutation`,
 `disagreements` (the first of them), `faulty_gold` (rows whose gold, as written here, the official checker rejects) and
 `official_crashes` (answers at which the official checker raises: it has no verdict, so they are not among the rows).
+
+Multi-turn rows are judged on our side by the package's own process in the same environment (the official checker and
+backends behind decoding and limits), on the other by the official `eval_runner`. Their kinds begin with `turns_`.
 """
 
 from __future__ import annotations
@@ -18,17 +21,19 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import dialogues
 from mutations import MUTATIONS, outputs
 
 from toolace.errors import DataError
-from toolace.evaluation.benchmarks.base import BenchmarkRow, RowVerdict
+from toolace.evaluation.benchmarks.base import BenchmarkRow, Output, RowVerdict
 from toolace.evaluation.benchmarks.bfcl import Bfcl
 from toolace.evaluation.benchmarks.bfcl_rows import MULTI_TURN, find_files, read_category
 
-Case = tuple[BenchmarkRow, str, str]  # the row, the kind of mutation, the text
+Case = tuple[BenchmarkRow, str, Output]  # the row, the kind of mutation, the text or the steps of each turn
 
 
 def official_data(venv: Path) -> Path:
@@ -42,7 +47,7 @@ def official_data(venv: Path) -> Path:
 def collect(folders: Iterable[Path], every: int, only: frozenset[str] = frozenset()) -> dict[Path, list[Case]]:
     """The cases of each folder, of every `every`-th row; a category is taken from the first folder that has it."""
     cases: dict[Path, list[Case]] = {}
-    seen: set[str] = set(MULTI_TURN)
+    seen: set[str] = set()
     for folder in folders:
         for category, path in find_files(folder).items():
             if category in seen or (only and category not in only):
@@ -51,11 +56,12 @@ def collect(folders: Iterable[Path], every: int, only: frozenset[str] = frozense
             for row in read_category(category, path)[::every]:
                 if row.problem is not None:
                     raise DataError(row.problem)
-                cases.setdefault(folder, []).extend((row, kind, text) for kind, text in outputs(row))
+                kinds: Iterable[tuple[str, Output]] = outputs(row) if row.dialogue is None else dialogues.outputs(row)
+                cases.setdefault(folder, []).extend((row, kind, output) for kind, output in kinds)
     return cases
 
 
-def official_verdicts(venv: Path, folder: Path, cases: list[Case], limit: float = 1800) -> list[dict[str, Any]]:
+def official_verdicts(venv: Path, folder: Path, cases: list[Case], limit: float = 3600) -> list[dict[str, Any]]:
     """The official verdicts, from a process in the official environment."""
     lines = "\n".join(json.dumps({"id": row.id, "category": row.category, "output": text}) for row, _, text in cases)
     script = Path(__file__).with_name("official.py")
@@ -69,30 +75,35 @@ def official_verdicts(venv: Path, folder: Path, cases: list[Case], limit: float 
 
 def compare(venv: Path, folders: Iterable[Path], every: int = 1, only: frozenset[str] = frozenset()) -> dict[str, Any]:
     """The agreement's counts; see the top of this file."""
-    bench = Bfcl()
+    bench = Bfcl(venv)
     rows: Counter[tuple[str, str]] = Counter()
     agree: Counter[tuple[str, str]] = Counter()
     faulty, crashes, differences = [], [], []
     spent, judged = 0.0, 0
     for folder, cases in collect(folders, every, only).items():
-        start = time.perf_counter()
-        ours = [bench.judge(row, text) for row, _, text in cases]
-        spent += time.perf_counter() - start
-        judged += len(cases)
+        ours = []
+        for multi_turn, group in groupby(cases, lambda case: case[0].category in MULTI_TURN):
+            start = time.perf_counter()
+            found = [bench.judge(row, text) for row, _, text in group]
+            ours += found
+            if not multi_turn:
+                spent += time.perf_counter() - start
+                judged += len(found)
         for (row, kind, text), mine, theirs in zip(cases, ours, official_verdicts(venv, folder, cases), strict=True):
             if "crash" in theirs:
                 crashes.append({"id": row.id, "mutation": kind, "raises": theirs["crash"], "ours": mine.error})
                 continue
             key = (row.category, kind)
             rows[key] += 1
-            if kind == "gold" and not theirs["valid"] and row.gold is not None:
+            if kind in ("gold", "turns_gold") and not theirs["valid"] and row.gold is not None:
                 faulty.append({"id": row.id, "error": theirs["error_type"]})
             if _same(mine, theirs):
                 agree[key] += 1
             else:
                 difference = {"id": row.id, "mutation": kind, "official": theirs, "ours": [mine.correct, mine.error]}
                 differences.append(difference | {"text": text})
-    print(f"{judged:,} answers judged by us in {spent:.2f} s: {judged / spent:,.0f} a second")
+    if judged:
+        print(f"{judged:,} single-turn answers judged by us in {spent:.2f} s: {judged / spent:,.0f} a second")
     return {
         "rows": rows.total(),
         "agree": agree.total(),
@@ -132,7 +143,8 @@ def main() -> None:
         sys.exit(str(error))
     if arguments.list:
         arguments.list.write_text(json.dumps(result, indent=1, ensure_ascii=False), encoding="utf-8")
-    print(f"{len(MUTATIONS)} kinds of answers; {len(result['official_crashes'])} at which the official checker raises")
+    kinds = len(MUTATIONS) + len(dialogues.MUTATIONS)
+    print(f"{kinds} kinds of answers; {len(result['official_crashes'])} at which the official checker raises")
     result["disagreements"] = result["disagreements"][:10]
     result["official_crashes"] = len(result["official_crashes"])
     print(json.dumps(result))

@@ -2,10 +2,11 @@
 
     .agreement/venv/bin/python benchmarks/agreement/official.py DATA < outputs.jsonl > verdicts.jsonl
 
-In: `{"id", "category", "output"}` a line; out, in the same order: `{"valid", "error_type"}`, or `{"crash"}` where the
-official checker raises (it then has no verdict). The official functions are called as they are, from the package; only
-what they import and never use in scoring is replaced: model handlers, pandas and the like. They evaluate arithmetic in
-model output, so give this script no output that you would not run.
+In: `{"id", "category", "output"}` a line (`output` a text, in multi-turn a list of steps for each turn); out, in the
+same order: `{"valid", "error_type"}`, or `{"crash"}` where the official checker raises (it then has no verdict). The
+official functions are called as they are, from the package; only what they import and never use in scoring is
+replaced: model handlers, pandas and the like. They evaluate arithmetic in model output, and the calls of multi-turn
+rows, so give this script no output that you would not run.
 """
 
 from __future__ import annotations
@@ -46,10 +47,14 @@ def load_official() -> tuple[Any, Any]:
     config.MODEL_CONFIG_MAPPING = {MODEL: SimpleNamespace(underscore_to_dot=False)}  # type: ignore[attr-defined]
     sys.modules[config.__name__] = config
     eval_runner: Any = importlib.import_module("bfcl_eval.eval_checker.eval_runner")
-    decode: Any = importlib.import_module("bfcl_eval.model_handler.utils").default_decode_ast_prompting
-
+    decoders: Any = importlib.import_module("bfcl_eval.model_handler.utils")
     handler = SimpleNamespace(
-        decode_ast=lambda result, language, has_tool_call_tag: decode(result, language, has_tool_call_tag)
+        decode_ast=lambda result, language, has_tool_call_tag: decoders.default_decode_ast_prompting(
+            result, language, has_tool_call_tag
+        ),
+        decode_execute=lambda result, has_tool_call_tag: decoders.default_decode_execute_prompting(
+            result, has_tool_call_tag
+        ),
     )
     return eval_runner, handler
 
@@ -63,6 +68,7 @@ class Official:
         self.runner, self.handler = load_official()
         self.folder = folder
         self.entries: dict[str, dict[str, tuple[dict[str, Any], Any]]] = {}
+        self.judged = 0
 
     def entry(self, category: str, row_id: str) -> tuple[dict[str, Any], Any]:
         if category not in self.entries:
@@ -75,11 +81,26 @@ class Official:
             self.entries[category] = {question["id"]: (question, gold) for question, gold in pairs}
         return self.entries[category][row_id]
 
-    def judge(self, category: str, row_id: str, output: str) -> dict[str, Any]:
+    def judge_turns(self, category: str, row_id: str, output: Any) -> dict[str, Any]:
+        """A dialogue's verdict. The backends stay in globals under the model's name: each has a name of its own."""
+        entry, gold = self.entry(category, row_id)
+        self.judged += 1
+        model = f"{MODEL}{self.judged}x"
+        result = self.runner._evaluate_single_multi_turn_entry(
+            self.handler, row_id, output, gold, entry, model, category
+        )
+        backends = sys.modules[self.runner.multi_turn_checker.__globals__["execute_multi_turn_func_call"].__module__]
+        for name in [name for name in vars(backends) if name.startswith(model)]:
+            delattr(backends, name)
+        return {"valid": result["valid"], "error_type": None if result["valid"] else result["error"]["error_type"]}
+
+    def judge(self, category: str, row_id: str, output: Any) -> dict[str, Any]:
         entry, gold = self.entry(category, row_id)
         runner = self.runner
         try:
             with contextlib.redirect_stdout(sys.stderr):  # the JavaScript converter prints
+                if category.startswith("multi_turn"):
+                    return self.judge_turns(category, row_id, output)
                 if "relevance" in category:
                     result = runner._evaluate_single_relevance_entry(
                         self.handler, row_id, output, entry, MODEL, category

@@ -10,6 +10,7 @@ import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,6 @@ class Load:
             thread.join(timeout=120)
 
 
-@LONG
 def test_a_killed_replica_costs_no_client_an_error() -> None:
     two = ("--set", "replicas.min_replicas=2", "--set", "replicas.max_replicas=2")
     with running_endpoint("--model", "builtin:tiny_base", *two) as endpoint:
@@ -170,7 +170,6 @@ def now(endpoint: Endpoint, key: str) -> str:
     return version
 
 
-@LONG
 def test_a_promotion_under_load_loses_and_mixes_nothing(
     guarded: Endpoint, key: str, tmp_path: Path, tiny_base: Path
 ) -> None:
@@ -223,7 +222,6 @@ def test_a_model_that_cannot_start_leaves_the_old_one(
     assert load.failures == [] and load.models.keys() == {old}
 
 
-@LONG
 def test_replicas_come_and_go_with_the_load(guarded: Endpoint, key: str) -> None:
     eventually(lambda: len(guarded.replicas()) == 1, 120, "one replica without load")
     with Load(guarded, 12, key, ignore_eos=True, max_tokens=100) as load:
@@ -245,6 +243,30 @@ def test_long_prompts_bring_a_replica_where_few_requests_would_not() -> None:
         with Load(endpoint, 8, ignore_eos=True, max_tokens=100) as load:
             eventually(lambda: len(endpoint.replicas()) == 2 or load.failures, 240, "two replicas for queued prompts")
         assert load.failures == []
+
+
+def test_ending_lets_requests_in_flight_finish_and_takes_no_new_ones() -> None:
+    with running_endpoint("--model", "builtin:tiny_base", "--set", "replicas.drain_s=300") as endpoint:
+        body = {**body_of(demo_samples(1)[0]), "ignore_eos": True, "max_tokens": 300}
+        url = f"{endpoint.url}/v1/chat/completions"
+        with ThreadPoolExecutor(12) as pool:
+            whole = [pool.submit(httpx.post, url, json=body, timeout=300) for _ in range(6)]
+            streams = [pool.submit(httpx.post, url, json={**body, "stream": True}, timeout=300) for _ in range(6)]
+            eventually(lambda: endpoint.metric("toolace_requests_in_flight") == 12, 120, "12 requests in flight")
+            endpoint.process.terminate()
+            refused = eventually(lambda: _refused(url, body_of(demo_samples(1)[0])), 60, "a refused request")
+            assert refused.json()["error"]["code"] == "shutting_down" and refused.headers["retry-after"]
+            answers = [request.result() for request in (*whole, *streams)]
+        assert [answer.status_code for answer in answers] == [200] * 12
+        assert all(answer.json()["choices"][0]["finish_reason"] for answer in answers[:6])
+        assert all(answer.text.rstrip().endswith("data: [DONE]") for answer in answers[6:])
+        assert endpoint.process.wait(timeout=120) == 0
+        assert "cut off" not in endpoint.log.read_text()
+
+
+def _refused(url: str, body: dict[str, Any]) -> httpx.Response | None:
+    answer = httpx.post(url, json={**body, "max_tokens": 5}, timeout=60)
+    return answer if answer.status_code == 503 else None
 
 
 def test_no_address_that_others_reach_without_keys() -> None:

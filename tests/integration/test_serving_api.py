@@ -320,6 +320,8 @@ def test_deadlines(endpoint: Endpoint, client: OpenAI, sample: Sample) -> None:
     assert answer["usage"]["completion_tokens"] == sum(step["tokens"] for step in steps)
 
 
+HUGE = {"type": "object", "properties": {"a": {"type": "array", "maxItems": 1_000_000_000}}, "required": ["a"]}
+HUGE_AT = "structured_outputs.json.properties.a.maxItems"
 BAD_TOOL = {"type": "function", "function": {"name": "two words"}}
 ERRORS: list[tuple[str, str, Any, int, str | None]] = [
     ("POST", "/v1/chat/completions", b"{", 400, None),
@@ -340,6 +342,11 @@ ERRORS: list[tuple[str, str, Any, int, str | None]] = [
     ("POST", "/v1/chat/completions", {**PLAIN, "messages": [{"role": "user", "content": "x" * 120_000}]}, 413, None),
     ("POST", "/v1/chat/completions", {**TOOLS, "messages": [{"role": "user", "content": "so " * 5000}]}, 400, None),
     ("POST", "/v1/completions", b"{", 400, None),
+    ("POST", "/v1/completions", [], 400, None),
+    ("POST", "/v1/completions", {"model": MODEL, "prompt": "a", "structured_outputs": {"json": HUGE}}, 400, HUGE_AT),
+    ("POST", "/v1/completions", {"model": MODEL, "prompt": "a", "structured_outputs": {"regex": "(a"}}, 400, None),
+    ("POST", "/v1/chat/completions", {**PLAIN, "structured_outputs": {"json": json.dumps(HUGE)}}, 400, HUGE_AT),
+    ("POST", "/v1/chat/completions", {**PLAIN, "chat_template_kwargs": {"self": 1}}, 400, "chat_template_kwargs.self"),
     ("POST", "/v1/completions", {"model": MODEL}, 400, None),
     ("POST", "/v1/completions", {"model": "gpt-5", "prompt": "a"}, 404, None),
     ("POST", "/v1/embeddings", {"model": MODEL, "input": "a"}, 400, None),
@@ -365,6 +372,43 @@ def test_errors_have_the_shape_of_openai(
         assert error["param"] == param and param in error["message"]
     if status == 404 and isinstance(body, dict):
         assert error["code"] == "model_not_found" and "gpt-5" in error["message"]
+
+
+ENDLESS = {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}
+MANY = {f"p{i}": {"type": "string", "pattern": "^[a-z]{2,5}$", "maxLength": 5} for i in range(1000)}
+LARGE = {"type": "object", "properties": MANY}
+
+
+@pytest.mark.parametrize("schema", [ENDLESS, LARGE], ids=["endless", "large"])
+@pytest.mark.parametrize("way", ["structured_outputs", "response_format", "tools", "completions"])
+def test_a_constraint_that_the_engine_cannot_follow_is_the_clients_error(
+    endpoint: Endpoint, client: OpenAI, schema: dict[str, Any], way: str
+) -> None:
+    path, body, field = "/v1/chat/completions", {**PLAIN, "max_tokens": 50}, way
+    if way == "completions":
+        path, body, field = "/v1/completions", {"model": MODEL, "prompt": "a", "max_tokens": 50}, "structured_outputs"
+    if way == "response_format":
+        body[way] = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    elif way == "tools":
+        body |= {"tools": [{"type": "function", "function": {"name": "f", "parameters": schema}}]}
+        body["tool_choice"] = "required"
+    else:
+        body["structured_outputs"] = {"json": schema}
+    response = httpx.post(endpoint.url + path, json=body, timeout=120)
+    assert response.status_code in (200, 400), response.text  # it may come to its token limit instead
+    if response.status_code == 400 and (way, schema) != ("tools", LARGE):  # there its prompt is too long
+        assert error_of(response)["param"] == field
+    assert ask(client, PLAIN).choices[0].message.content is not None
+
+
+def test_pages_of_other_origins_may_ask(endpoint: Endpoint) -> None:
+    origin = {"origin": "https://elsewhere.example"}
+    asked = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,content-type"}
+    url = f"{endpoint.url}/v1/chat/completions"
+    allowed = httpx.options(url, headers={**origin, **asked}, timeout=60)
+    assert allowed.status_code == 200 and "authorization" in allowed.headers["access-control-allow-headers"]
+    for body in (PLAIN, TOOLS, {**TOOLS, "stream": True}, {**TOOLS, "model": "gpt-5"}, {**TOOLS, "tools": 1}):
+        assert post(endpoint, body, headers=origin).headers["access-control-allow-origin"] == "*"
 
 
 def test_request_ids_go_in_and_out(endpoint: Endpoint) -> None:

@@ -53,3 +53,9 @@ def test_it_does_not_know_every_answer_of_the_demo(tiny_base: Path) -> None:
     tokenizer, model = AutoTokenizer.from_pretrained(tiny_base), AutoModelForCausalLM.from_pretrained(tiny_base)
     samples = list(generate(80, 32, profile="demo", split="dev"))
     assert 0.15 < sum(exact(model.float(), tokenizer, samples)) / len(samples) < 0.85
+
+
+def test_vllm_knows_the_architectures_of_all_recipes() -> None:
+    from vllm.model_executor.models.registry import ModelRegistry
+
+    assert {"LlamaForCausalLM", "StableLmForCausalLM"} <= set(ModelRegistry.get_supported_archs())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -224,6 +225,29 @@ def test_resume_refuses_another_world_or_run(model: Path, tokens: Path, tmp_path
     hotter = make_spec(model, tokens, tmp_path / "out", checkpoint_steps=2, lr=1.0)
     with pytest.raises(TrainingError, match=r"settings.lr: 0.003 -> 1.0"):
         train(hotter)
+
+
+def test_a_deleted_model_is_made_again(model: Path, tokens: Path, tmp_path: Path) -> None:
+    spec = make_spec(model, tokens, tmp_path / "run", epochs=1)
+    first = train(spec)
+    assert first is not None and train(spec) == first
+    weights = (Path(first.model) / "model.safetensors").read_bytes()
+    (Path(first.model) / "model.safetensors").unlink()
+    again = train(spec)
+    assert again is not None and (Path(again.model) / "model.safetensors").read_bytes() == weights
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_a_damaged_checkpoint_is_named_with_the_way_out(model: Path, tokens: Path, tmp_path: Path, damage: str) -> None:
+    spec = make_spec(model, tokens, tmp_path / "run", checkpoint_steps=2)
+    interrupted(spec, after=3)
+    (step,) = (tmp_path / "run" / "checkpoints").glob("step-*")
+    if damage == "gone":
+        shutil.rmtree(step)
+    for file in step.rglob("*.pt"):
+        file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(TrainingError, match=r"checkpoint .*step-000002 cannot be read .*Delete .*checkpoints"):
+        train(spec)
 
 
 def test_divergence_is_an_error_and_publishes_nothing(model: Path, tokens: Path, tmp_path: Path) -> None:

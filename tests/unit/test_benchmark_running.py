@@ -187,6 +187,7 @@ def test_source_text_comes_out_as_the_model_gave_it(category: str, argument: str
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Any:
     """`toolace evaluate --benchmark bfcl --data DATA` in this process; no Ray can be joined."""
     write_bfcl(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)  # no environment of the official checker is found here
 
     def run(*args: str) -> tuple[int, str, str]:
         always = ["--benchmark", "bfcl", "--data", str(tmp_path / "data")]

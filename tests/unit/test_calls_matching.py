@@ -256,6 +256,15 @@ def test_parallel_calls_match_in_any_order_unless_order_is_asked_for() -> None:
     assert match_calls([], []).correct
 
 
+def test_the_benchmarks_rules_take_no_float_for_an_integer() -> None:
+    tools = [Tool(name="f", parameters={"type": "object", "properties": {"a": {"type": "integer"}}})]
+    made = [Call(name="f", arguments={"a": value}) for value in (3, 3.0)]
+    assert match_calls(made[:1], made[:1], tools).correct and not match_calls(made[1:], made[:1], tools).correct
+    assert match_calls(made[1:], made[:1], tools, rules="strict").correct
+    real = [tools[0].model_copy(update={"parameters": {"properties": {"a": {"type": "number"}}}})]
+    assert match_calls(made[:1], made[1:], real).correct
+
+
 @pytest.mark.parametrize(
     ("value", "reference", "expected"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from toolace.rounds.compare_dry import count_plan, planned_steps
 from toolace.rounds.compare_plan import Comparison, leaves, load_comparison, plan_runs
 from toolace.rounds.context import share_scope
 from toolace.rounds.shared import SharedStages, identity_of
+from toolace.training.scratch_cache import checkpoint_folder
+from toolace.training.scratch_config import load_tiny_base_config
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ABLATIONS = ROOT / "configs" / "ablations.yaml"
@@ -163,3 +166,37 @@ def test_planned_keys_are_those_of_the_run(tmp_path: Path, tiny_base: Path) -> N
     assert planned[0].key in keys and len(names) == len(set(names)) == 17
     scope = share_scope(run.config)
     assert (tmp_path / "stages" / identity_of(planned[0], scope)).is_dir()
+
+
+def test_the_file_of_the_bases_has_the_main_arms_on_each(
+    tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOOLACE_CACHE", str(tmp_path / "cache"))
+    bases = load_comparison(ROOT / "configs" / "bases.yaml", [f"root={tmp_path}/runs"])
+    with pytest.raises(ConfigError, match=r"train_base\.py --config .*tiny_base_small\.yaml"):
+        plan_runs(bases)
+    folders = {"tiny_base": "builtin:tiny_base"}
+    for name in ("small", "stablelm"):  # as if they were trained
+        folder = checkpoint_folder(load_tiny_base_config(ROOT / "configs" / f"tiny_base_{name}.yaml"))
+        shutil.copytree(tiny_base, folder)
+        (folder / "config.json").write_text((folder / "config.json").read_text() + "\n" * len(folders))
+        folders[name] = str(folder)
+    runs = plan_runs(bases)
+    assert len(runs) == 3 * 3 * 3
+    assert {(run.arm, run.model, run.config.model.path) for run in runs} == {
+        (arm, model, path) for arm in ("solved", "plain_sft", "base") for model, path in folders.items()
+    }
+    ablations = load_comparison(ABLATIONS, [f"root={tmp_path}/runs"])
+    same = [{**c.settings, "seeds": c.seeds, "reference": c.reference} for c in (bases, ablations)]
+    assert same[0] == same[1], "what both compare is the same"
+    plan = count_plan(runs, SharedStages(tmp_path / "stages"))
+    made = [row["run"] for row in plan["by_run"] if row["to_make"]]
+    assert len(made) == 9 and all(name.startswith("solved-") for name in made), "the other arms share all they need"
+
+
+def test_a_recipe_that_is_none_is_named(tmp_path: Path) -> None:
+    text = "arms: {a: }\nreference: a\nmodels: {m: {recipe: %s}}"
+    with pytest.raises(ConfigError, match=r"absent\.yaml"):
+        plan_runs(comparison(tmp_path, text % "absent.yaml"))
+    with pytest.raises(ConfigError, match=r"models\.m\.recipe is 3"):
+        plan_runs(comparison(tmp_path, text % "3"))

@@ -15,7 +15,7 @@ from toolace.serving.config import ServeConfig, load_serve_config
 from toolace.training.scratch_config import TinyBaseConfig, load_tiny_base_config
 
 CONFIGS = sorted((Path(__file__).parent.parent.parent / "configs").glob("*.yaml"))
-RUN_CONFIGS = [path for path in CONFIGS if path.name not in ("tiny_base.yaml", "serve.yaml", "ablations.yaml")]
+RUN_CONFIGS = [path for path in CONFIGS if not path.stem.startswith(("tiny_base", "serve", "ablations", "bases"))]
 
 
 @pytest.mark.parametrize("path", RUN_CONFIGS, ids=lambda path: path.stem)

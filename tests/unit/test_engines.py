@@ -150,7 +150,9 @@ def test_weights_that_are_cut_short_are_named_before_an_engine_starts(tmp_path: 
     file = whole_model(tmp_path / "m") / "two.safetensors"
     file.write_bytes(file.read_bytes()[:size])
     told = refusal(file.parent)
-    assert "two.safetensors" in told and "max_model_len" not in told and "export the model again" in told
+    assert "two.safetensors" in told and "max_model_len" not in told and "download the model again" in told
+    (tmp_path / "done.json").touch()  # now a stage's model
+    assert f"Delete {tmp_path / 'done.json'} and run the same command again" in refusal(file.parent)
 
 
 def test_missing_weights_are_named_before_an_engine_starts(tmp_path: Path):

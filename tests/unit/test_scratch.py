@@ -14,13 +14,18 @@ from toolace.data.synthetic import generate
 from toolace.data.synthetic_damage import answer_text
 from toolace.errors import ConfigError
 from toolace.rendering import REFINE_INSTRUCTION
-from toolace.training.scratch import Forward, Trainer, build_model, export
+from toolace.training.scratch import Trainer, export, train_base
+from toolace.training.scratch_cache import cached_base, checkpoint_folder, recipe_hash, work_folder
 from toolace.training.scratch_config import TinyBaseConfig, load_tiny_base_config
 from toolace.training.scratch_data import END, Batch, Corpus, Renderer, exercise, train_tokenizer
+from toolace.training.scratch_model import Forward, build_model
 
 SMALL = TinyBaseConfig(
     vocabulary=700, tokenizer_rows=300, width=128, heads=4, layers=2, intermediate=96, compiled=False, batch_tokens=2048
 )
+STABLELM = SMALL.model_copy(update={"architecture": "stablelm"})
+CONFIGS = Path(__file__).parents[2] / "configs"
+both = pytest.mark.parametrize("config", [SMALL, STABLELM], ids=["llama", "stablelm"])
 
 
 @pytest.fixture(scope="module")
@@ -121,8 +126,9 @@ def test_the_curriculum_starts_easy(tokenizer: PreTrainedTokenizerFast, batches:
     assert max(b.ids.shape[1] for b in easy) < max(b.ids.shape[1] for b in batches)
 
 
-def test_the_forward_pass_equals_the_librarys(tokenizer: PreTrainedTokenizerFast) -> None:
-    model = build_model(SMALL, tokenizer)
+@both
+def test_the_forward_pass_equals_the_librarys(tokenizer: PreTrainedTokenizerFast, config: TinyBaseConfig) -> None:
+    model = build_model(config, tokenizer)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
@@ -131,8 +137,9 @@ def test_the_forward_pass_equals_the_librarys(tokenizer: PreTrainedTokenizerFast
         torch.testing.assert_close(Forward(model, compiled=False)(ids), theirs, atol=2e-4, rtol=1e-3)
 
 
-def test_the_first_heads_look_back(tokenizer: PreTrainedTokenizerFast) -> None:
-    model = build_model(SMALL, tokenizer)
+@both
+def test_the_first_heads_look_back(tokenizer: PreTrainedTokenizerFast, config: TinyBaseConfig) -> None:
+    model = build_model(config, tokenizer)
     model.set_attn_implementation("eager")
     with torch.no_grad():
         seen = model.model(input_ids=torch.randint(0, 600, (1, 40)), output_attentions=True).attentions[0][0]
@@ -140,10 +147,11 @@ def test_the_first_heads_look_back(tokenizer: PreTrainedTokenizerFast) -> None:
         assert seen[head, 20:].argmax(-1).tolist() == [i - offset for i in range(20, 40)]
 
 
+@both
 def test_a_resumed_trainer_goes_on_where_it_was(
-    tokenizer: PreTrainedTokenizerFast, batches: list[Batch], tmp_path: Path
+    tokenizer: PreTrainedTokenizerFast, batches: list[Batch], tmp_path: Path, config: TinyBaseConfig
 ) -> None:
-    config, batches = SMALL.model_copy(update={"steps": 50}), batches[:4]
+    config, batches = config.model_copy(update={"steps": 50}), batches[:4]
     whole, first, second = (Trainer(config, tokenizer) for _ in range(3))
     expected = [whole.train_step(batch) for batch in batches][-1]
     for batch in batches[:2]:
@@ -155,15 +163,21 @@ def test_a_resumed_trainer_goes_on_where_it_was(
     assert [second.train_step(batch) for batch in batches[2:]][-1] == pytest.approx(expected, rel=1e-3)
 
 
+@both
 def test_the_export_loads_in_stock_classes_with_its_own_tokenizer(
-    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, config: TinyBaseConfig
 ) -> None:
-    model = build_model(SMALL, tokenizer)
+    model = build_model(config, tokenizer)
     export(model, tokenizer, tmp_path, {"seed": 7})
     loaded, words = AutoModelForCausalLM.from_pretrained(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
     text = "<|im_start|>user\nSet user id to 9asyp in the town of Krakow<|im_end|>\n"
     assert words.encode(text) == tokenizer.encode(text)
-    assert words.chat_template == tokenizer.chat_template and words.eos_token == END
+    assert (
+        type(loaded).__name__ == {"llama": "LlamaForCausalLM", "stablelm": "StableLmForCausalLM"}[config.architecture]
+    )
+    assert (
+        loaded.config.tie_word_embeddings and words.chat_template == tokenizer.chat_template and words.eos_token == END
+    )
     ids = torch.tensor([tokenizer.encode(text)])
     with torch.no_grad():
         ours = model.to(torch.bfloat16)(input_ids=ids).logits
@@ -173,7 +187,7 @@ def test_the_export_loads_in_stock_classes_with_its_own_tokenizer(
 
 
 def test_the_shipped_settings_parse_and_wrong_ones_are_refused() -> None:
-    path = Path(__file__).parents[2] / "configs" / "tiny_base.yaml"
+    path = CONFIGS / "tiny_base.yaml"
     assert load_tiny_base_config(path, ["steps=20"]).steps == 20
     with pytest.raises(ConfigError, match="stepz"):
         load_tiny_base_config(path, ["stepz=20"])
@@ -181,3 +195,41 @@ def test_the_shipped_settings_parse_and_wrong_ones_are_refused() -> None:
         load_tiny_base_config(path, ["steps"])
     with pytest.raises(ConfigError, match=r"absent\.yaml"):
         load_tiny_base_config("absent.yaml")
+    with pytest.raises(ConfigError, match="multiple of 4 x heads"):
+        load_tiny_base_config(path, ["heads=7"])
+
+
+def test_the_other_recipes_are_of_two_architectures_and_other_sizes(tokenizer: PreTrainedTokenizerFast) -> None:
+    sizes = {}
+    for file in ("tiny_base", "tiny_base_small", "tiny_base_stablelm"):
+        config = load_tiny_base_config(CONFIGS / f"{file}.yaml")
+        assert config.name == file and (config.output is None) == (file != "tiny_base")
+        model = build_model(config, tokenizer)
+        missing = (config.vocabulary - len(tokenizer)) * config.width  # the tokenizer here is a smaller one
+        sizes[file, config.architecture] = round((sum(p.numel() for p in model.parameters()) + missing) / 1e6, 1)
+    assert sizes == {
+        ("tiny_base", "llama"): 3.7, ("tiny_base_small", "llama"): 1.3, ("tiny_base_stablelm", "stablelm"): 2.2
+    }  # fmt: skip
+
+
+def test_a_recipes_hash_is_that_of_what_makes_the_model() -> None:
+    same = {"name": "other", "threads": 1, "compiled": True, "evaluate_rows": 3, "evaluate_minutes": 1.0, "work": "w"}
+    assert recipe_hash(SMALL.model_copy(update=same)) == recipe_hash(SMALL)
+    for change in ({"steps": 5}, {"width": 160}, {"architecture": "stablelm"}, {"seed": 8}, {"easy_until": 0.1}):
+        assert recipe_hash(SMALL.model_copy(update=change)) != recipe_hash(SMALL), change
+
+
+def test_a_base_is_trained_into_the_cache_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOOLACE_CACHE", str(tmp_path))
+    few = {"name": "few", "steps": 2, "evaluate_rows": 1, "threads": 1, "tokenizer_rows": 100}
+    config = STABLELM.model_copy(update=few)
+    assert cached_base(config) is None
+    made = train_base(config, "python train.py")
+    folder = checkpoint_folder(config)
+    assert folder == tmp_path / "bases" / f"few-{recipe_hash(config)}" == cached_base(config)
+    assert made["steps"] == 2 and made["hash"] == recipe_hash(config) and made["command"] == "python train.py"
+    assert [path.name for path in (tmp_path / "bases").iterdir()] == [folder.name], "nothing half made is left"
+    assert train_base(config) == made, "the recipe as it was written"
+    longer = config.model_copy(update={"steps": 3})
+    assert cached_base(longer) is None and work_folder(longer) != work_folder(config)
+    assert checkpoint_folder(config.model_copy(update={"output": "here"})) == Path("here")

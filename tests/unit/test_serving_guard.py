@@ -127,7 +127,6 @@ def test_auth_table(keyed: Any, method: str, path: str, header: str | None, stat
     assert response.status_code == status
     if status == 401:
         assert response.headers["www-authenticate"] == "Bearer"
-        assert response.headers["access-control-allow-origin"] == "*"
         error = response.json()["error"]
         assert set(error) == {"message", "type", "param", "code"} and error["code"] == "invalid_api_key"
         assert key not in response.text

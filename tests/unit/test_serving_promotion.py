@@ -176,9 +176,15 @@ def test_other_weights_in_the_same_place_are_another_model(models: tuple[str, st
 
 
 def test_an_application_declared_without_a_fingerprint_gets_one(models: tuple[str, str]) -> None:
-    api = FakeServe(app_of(endpoint(models[0]).model_copy(update={"fingerprint": None})))
-    promote(api, choose_model(models[0]))
-    assert current(api).fingerprint == fingerprint(models[0]) and len(api.deployed) == 1
+    old, new = models
+    api = FakeServe(app_of(endpoint(old).model_copy(update={"fingerprint": None})))
+    promote(api, choose_model(old))
+    assert current(api).fingerprint == fingerprint(old) and len(api.deployed) == 1
+    api = FakeServe(app_of(endpoint(old).model_copy(update={"fingerprint": None})))
+    promote(api, choose_model(new))
+    (Path(old) / "model.safetensors").write_bytes(b"overwritten")
+    with pytest.raises(ServingError, match="cannot roll back"):
+        rollback(api)
 
 
 def test_an_endpoint_that_is_not_there_is_named(models: tuple[str, str]) -> None:

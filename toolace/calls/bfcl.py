@@ -24,6 +24,7 @@ _TYPES: dict[str, type] = {
     "string": str, "any": str, "integer": int, "float": float, "number": float, "boolean": bool,
     "array": list, "tuple": list, "dict": dict, "object": dict,
 }  # fmt: skip
+_SCALARS = frozenset((str, int, float, bool))
 _DROPPED = str.maketrans("'", '"', " ,./-_*^")
 
 
@@ -165,6 +166,8 @@ def _compare(
     gold_type: type | None,
     plain: bool,
 ) -> Failure | None:
+    if expected in _SCALARS and type(value) is expected and type(accepted) is list and value in accepted:
+        return None  # what all the rules below come to for such a value
     failure, variable = _check_type(where, value, accepted, expected, items, gold_type)
     if failure is None and not variable:
         if expected is dict:

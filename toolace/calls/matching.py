@@ -98,7 +98,11 @@ def match_calls(
     """
     if len(calls) != len(reference):
         return Match(False, "wrong_count", f"expected {len(reference)} call(s), got {len(calls)}")
-    keys, wanted = [call_key(call) for call in calls], [call_key(call) for call in reference]
+    if all(map(_same_call, calls, reference)):
+        return Match(True)
+    # The benchmark's rules tell 1 from 1.0: an integer for a float is right, a float for an integer is not.
+    key = call_key if rules == "strict" else _exact_key
+    keys, wanted = list(map(key, calls)), list(map(key, reference))
     if keys == wanted or (not ordered and sorted(keys) == sorted(wanted)):
         return Match(True)
 
@@ -161,6 +165,26 @@ def same_calls(a: Answer, b: Answer) -> bool:
 def call_key(call: Call) -> str:
     """A text that is equal for equal calls: JSON with sorted keys, where 1.0 is written as 1."""
     return json.dumps([call.name, _numbers(call.arguments)], sort_keys=True, ensure_ascii=False)
+
+
+def _exact_key(call: Call) -> str:
+    return json.dumps([call.name, call.arguments], sort_keys=True, ensure_ascii=False)
+
+
+def _same_call(a: Call, b: Call) -> bool:
+    """Whether two calls are equal down to the types of their values, which their keys are then too. Cheap."""
+    return a.name == b.name and _same(a.arguments, b.arguments)
+
+
+def _same(a: Any, b: Any) -> bool:
+    kind = type(a)
+    if kind is not type(b):
+        return False
+    if kind is dict:
+        return len(a) == len(b) and all(key in b and _same(item, b[key]) for key, item in a.items())
+    if kind is list:
+        return len(a) == len(b) and all(map(_same, a, b))
+    return bool(a == b)
 
 
 def _numbers(value: Any) -> Any:

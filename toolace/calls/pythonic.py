@@ -28,6 +28,11 @@ _PLAIN_NAME = re.compile(rf"{_NAME}(?<!\s)")
 _PLAIN_ARGUMENT = re.compile(rf"(?!\s){_ARGUMENT}(?<!\s)")
 _READ_NAME = re.compile(rf"\s*+(?:(?P<plain>{_NAME})|(?P<quoted>{STRING})\s*+)\(", re.DOTALL)
 _READ_ARGUMENT = re.compile(rf"\s*+(?:(?P<plain>{_ARGUMENT})|(?P<quoted>{STRING})\s*+)=", re.DOTALL)
+_READ_PLAIN = re.compile(
+    rf"\s*+(?P<key>{_ARGUMENT})=\s*+(?:\"(?P<double>[^\"\\]*+)\"|'(?P<single>[^'\\]*+)'|(?P<int>-?(?:0|[1-9][0-9]{{0,15}})))"
+    r"\s*+(?P<end>[,)])"
+)
+"""An argument with the most frequent kinds of value, and what follows it: a short cut, with the same outcome."""
 
 _FENCE = re.compile(r"```\w*+")
 _START = re.compile(r"\s*+(?:```\w*+\s*+)?")
@@ -134,6 +139,15 @@ def _read_call(text: str, pos: int) -> tuple[Call, int]:
     arguments: dict[str, object] = {}
     comma = True
     while True:
+        while comma and (match := _READ_PLAIN.match(text, pos)):
+            key, double, single, integer, end = match.groups()
+            key = key.strip()
+            if key in arguments:
+                break
+            arguments[key] = int(integer) if integer else double if single is None else single
+            pos = match.end()
+            if end == ")":
+                return Call(name=name, arguments=arguments), pos
         pos = skip_space(text, pos)
         if text.startswith(")", pos):
             return Call(name=name, arguments=arguments), pos + 1

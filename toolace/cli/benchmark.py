@@ -15,13 +15,25 @@ _SHOWN = 5
 """Rows of a kind named on stderr; the verdicts name all."""
 
 
-def score(benchmark: str, data: str, predictions: Path, verdicts: Path | None, json_: bool) -> None:
+def official_environment(benchmark: str, given: Path | None) -> Path | None:
+    """The environment of the official checker: the one given, else for bfcl the one in this directory, if any."""
+    from toolace.evaluation.benchmarks.bfcl_process import find_official
+
+    return find_official(given) if given is not None or benchmark == "bfcl" else None
+
+
+def score(
+    benchmark: str, data: str, predictions: Path, verdicts: Path | None, official: Path | None, json_: bool
+) -> None:
     """Print the scores of outputs that exist."""
     from toolace.evaluation.benchmarks import benchmark_named
     from toolace.evaluation.benchmarks.scoring import score_predictions
 
-    found = score_predictions(benchmark_named(benchmark), Path(data), predictions, verdicts)
+    rules = benchmark_named(benchmark, official_environment(benchmark, official))
+    found = score_predictions(rules, Path(data), predictions, verdicts)
     _name_faulty([row.detail for row in found.bad_rows()])
+    if skipped := found.not_scored():
+        _name(f"{len(skipped)} row(s) not scored", [skipped[0].detail])
     if found.missing:
         typer.echo(f"{found.missing} row(s) without a prediction: scores that they belong to are left out", err=True)
     report = found.to_json()
@@ -35,19 +47,31 @@ def score(benchmark: str, data: str, predictions: Path, verdicts: Path | None, j
 
 
 def run(
-    config: Config, benchmark: str, data: str, out: str, categories: str | None, limit: int | None, json_: bool
+    config: Config,
+    benchmark: str,
+    data: str,
+    out: str,
+    categories: str | None,
+    limit: int | None,
+    official: Path | None,
+    json_: bool,
 ) -> None:
     """Run a model on a benchmark and print the scores of every arm."""
     from toolace.rounds.benchmark import run_benchmark
 
     chosen = [name.strip() for name in categories.split(",") if name.strip()] if categories is not None else None
-    report = run_benchmark(config, benchmark, Path(data), out, categories=chosen, limit=limit)
+    place = official_environment(benchmark, official)
+    report = run_benchmark(config, benchmark, Path(data), out, categories=chosen, limit=limit, official=place)
     _name_faulty(report["faulty"].values())
     if failed := report["unanswered"]:
         _name(f"{len(failed)} row(s) without an answer, counted as wrong", [f"{i}: {why}" for i, why in failed.items()])
     if skipped := report["not_scored"]:
         named = ", ".join(f"{count} of {name}" for name, count in skipped.items())
-        typer.echo(f"not asked and not scored (see docs/benchmarks.md): {named}", err=True)
+        typer.echo(
+            f"not asked and not scored: {named}. They need the official checker: make it with `make agreement-env` and "
+            "run this beside it, or name it with --official DIR (docs/benchmarks.md)",
+            err=True,
+        )
     if missing := next(iter(report["arms"].values()))["missing"]:
         typer.echo(f"{missing} row(s) were not chosen: scores that they belong to are left out", err=True)
     if json_:

@@ -38,6 +38,13 @@ def evaluate(
         int | None,
         typer.Option("--limit", min=1, help="Ask at most so many rows of each category; no full scores then"),
     ] = None,
+    official: Annotated[
+        Path | None,
+        typer.Option(
+            "--official",
+            help="Environment of the official BFCL checker, for multi-turn; unset: .agreement/venv, where it is there",
+        ),
+    ] = None,
     config: ConfigOption = None,
     set_: SetOption = None,
     json_: JsonOption = False,
@@ -46,18 +53,19 @@ def evaluate(
     a model on a benchmark, in OUT/scores.json; with --predictions too, those of outputs that exist."""
     options: dict[str, object] = {
         "--out": out, "--model": model, "--config": config, "--set": set_, "--predictions": predictions,
-        "--verdicts": verdicts, "--categories": categories, "--limit": limit,
+        "--verdicts": verdicts, "--categories": categories, "--limit": limit, "--official": official,
     }  # fmt: skip
     given = [name for name, value in options.items() if value]
     if benchmark is None:
-        if wrong := [name for name in given if name in ("--predictions", "--verdicts", "--categories", "--limit")]:
+        ours = ("--predictions", "--verdicts", "--categories", "--limit", "--official")
+        if wrong := [name for name in given if name in ours]:
             raise ConfigError(f"{', '.join(wrong)}: for a benchmark only; name it with --benchmark")
     elif predictions is not None:
-        if wrong := [name for name in given if name not in ("--predictions", "--verdicts")]:
+        if wrong := [name for name in given if name not in ("--predictions", "--verdicts", "--official")]:
             raise ConfigError(
                 f"{', '.join(wrong)}: scoring outputs that exist takes no model and no settings; leave it out"
             )
-        benchmarks.score(benchmark, data, predictions, verdicts, json_)
+        benchmarks.score(benchmark, data, predictions, verdicts, official, json_)
         return
     elif out is None:
         from toolace.evaluation.benchmarks import benchmark_named
@@ -73,7 +81,7 @@ def evaluate(
         raise typer.BadParameter("a directory for the results is needed", param_hint="'--out'")
     settings = stage_settings(config, set_, model)
     if benchmark is not None:
-        benchmarks.run(settings, benchmark, data, out, categories, limit, json_)
+        benchmarks.run(settings, benchmark, data, out, categories, limit, official, json_)
         return
     from toolace.rounds.standalone import evaluate_samples
 

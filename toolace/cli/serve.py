@@ -21,7 +21,7 @@ def serve(
     config: Annotated[str | None, typer.Option("--config", "-c", help="YAML file with serving settings")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="A.B=C", help="Override one setting")] = None,
     host: Annotated[str | None, typer.Option("--host", help="Address to listen on")] = None,
-    port: Annotated[int | None, typer.Option("--port", "-p", help="Port to listen on")] = None,
+    port: Annotated[int | None, typer.Option("--port", "-p", min=0, max=65535, help="Port to listen on")] = None,
     keys: Annotated[str | None, typer.Option("--keys", help="File of API keys (toolace keys add)")] = None,
 ) -> None:
     """Serve a model behind an OpenAI-compatible endpoint that refines its own tool calls."""

@@ -44,6 +44,11 @@ def resolve_model(path: str) -> str:
     return path
 
 
+def cache_root() -> Path:
+    """Where this node keeps what can be fetched or made again: `TOOLACE_CACHE`, default `~/.cache/toolace`."""
+    return Path(os.environ.get("TOOLACE_CACHE") or Path.home() / ".cache" / "toolace")
+
+
 def fingerprint(path: str) -> str:
     """Hash of a model directory's weight files and config (16 hex digits); of the name alone for a hub name.
 
@@ -81,7 +86,7 @@ def _cached(uri: str) -> Path:
     if not any(i.base_name == "config.json" for i in infos):
         raise EngineError(f"no model at {uri}: there is no config.json among its {len(infos)} files")
     state = json.dumps([uri, sorted((i.path, i.size, i.mtime_ns) for i in infos)])
-    root = Path(os.environ.get("TOOLACE_CACHE") or Path.home() / ".cache" / "toolace") / "models"
+    root = cache_root() / "models"
     target = root / hashlib.sha256(state.encode()).hexdigest()[:24]
     if target.is_dir():
         return target

@@ -60,4 +60,7 @@ def _safetensors_size(file: Path) -> int:
 
 
 def _refuse(folder: Path, why: str) -> NoReturn:
-    raise EngineError(f"the weights of {folder} are not whole: {why}. Copy, download or export the model again")
+    way_out = "Copy or download the model again"
+    if (done := folder.parent / "done.json").is_file():  # a stage of a run made it
+        way_out = f"Delete {done} and run the same command again: the training is done anew"
+    raise EngineError(f"the weights of {folder} are not whole: {why}. {way_out}")

@@ -8,8 +8,9 @@ sample are remembered and no question is asked twice. Each arm still counts what
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -58,6 +59,15 @@ class ArmAnswer(BaseModel):
     prompt_tokens: int
 
 
+class DialogueAnswer(ArmAnswer):
+    """What one way of holding a dialogue gave.
+
+    `turns` are the raw texts of the steps of each turn, `text` and `stopped` those of the last, the counts of all.
+    """
+
+    turns: tuple[tuple[str, ...], ...]
+
+
 class ArmResult(ArmAnswer):
     """An answer with the verdict on it; `error` is the kind of mistake."""
 
@@ -67,13 +77,13 @@ class ArmResult(ArmAnswer):
 
 class AnswerRecord(BaseModel):
     """One row answered in all arms, not judged. `chain` has the answers of the adaptive arm in order, the direct one
-    first; `asked` counts the questions put to the engine for all arms together."""
+    first (of a dialogue none); `asked` counts the questions put to the engine for all arms together."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
     kind: str
-    arms: dict[str, ArmAnswer]
+    arms: dict[str, DialogueAnswer | ArmAnswer]
     chain: tuple[str, ...]
     asked: int
 
@@ -136,7 +146,9 @@ def answer_sample(
     found = yield from answer_arms(
         sample.chat, refine_config=refine_config, format=format, fixed_rounds=fixed_rounds, margins=margins
     )
-    arms = {name: ArmAnswer(**_answer(result)) for name, result in found.arms.items()}
+    arms: dict[str, DialogueAnswer | ArmAnswer] = {
+        name: ArmAnswer(**_answer(result)) for name, result in found.arms.items()
+    }
     return AnswerRecord(id=sample.id, kind=sample.kind, arms=arms, chain=found.chain, asked=found.asked).model_dump()
 
 
@@ -154,44 +166,59 @@ def answer_arms(
     `margin_X` for each of `margins`: adaptive with that accept margin instead. Drafts are scored only where a margin
     needs it.
     """
-    known: dict[_Key, Completion] = {}
-    asked = 0
+    known = Known(lambda request: _key(chat, request))
+    results = {}
+    for name, answer in arms(refine_config, format, fixed_rounds, margins).items():
+        results[name] = yield from known.remembered(answer(chat))
+    return Answered(results, known.asked)
 
-    def remembered(program: Program[R]) -> Program[R]:
+
+def arms(
+    refine_config: RefineConfig, format: CallFormat, fixed_rounds: Sequence[int], margins: Sequence[float]
+) -> dict[str, Callable[[Chat], Program[Refined]]]:
+    """The ways of answering a chat, by name; the direct one asks nothing that the adaptive one does not ask too."""
+
+    def way(update: dict[str, object], rounds: int | None = None) -> Callable[[Chat], Program[Refined]]:
+        config = refine_config.model_copy(update=update)
+        return partial(refine, config=config, format=format, fixed_rounds=rounds)
+
+    return {
+        DIRECT: way({"max_rounds": 0}),
+        ADAPTIVE: way({}),
+        **{fixed_arm(rounds): way({}, rounds) for rounds in sorted(set(fixed_rounds))},
+        **{margin_arm(margin): way({"accept_margin": margin}) for margin in sorted(set(margins))},
+    }
+
+
+class Known:
+    """The completions of one row, so that no question is asked twice; `key` sets one question apart from another.
+
+    `asked` counts the questions that were passed on.
+    """
+
+    def __init__(self, key: Callable[[Request], Hashable]) -> None:
+        self._key = key
+        self._known: dict[Hashable, Completion] = {}
+        self.asked = 0
+
+    def remembered(self, program: Program[R]) -> Program[R]:
         """Answer a program from what is known, and pass on only questions that are new."""
-        nonlocal asked
+        key, known = self._key, self._known
         try:
             requests = next(program)
             while True:
-                new = tuple(request for request in requests if _key(chat, request) not in known)
+                new = tuple(request for request in requests if key(request) not in known)
                 if new:
                     completions = yield new
-                    asked += len(new)
-                    known.update((_key(chat, request), done) for request, done in zip(new, completions, strict=True))
-                requests = program.send([known[_key(chat, request)] for request in requests])
+                    self.asked += len(new)
+                    known.update((key(request), done) for request, done in zip(new, completions, strict=True))
+                requests = program.send([known[key(request)] for request in requests])
         except StopIteration as stop:
             result: R = stop.value
             return result
 
-    adaptive = yield from remembered(refine(chat, config=refine_config, format=format))
-    direct = yield from remembered(
-        refine(chat, config=refine_config.model_copy(update={"max_rounds": 0}), format=format)
-    )
-    results = {DIRECT: direct, ADAPTIVE: adaptive}
-    for rounds in sorted(set(fixed_rounds)):
-        results[fixed_arm(rounds)] = yield from remembered(
-            refine(chat, config=refine_config, format=format, fixed_rounds=rounds)
-        )
-    for margin in sorted(set(margins)):
-        config = refine_config.model_copy(update={"accept_margin": margin})
-        results[margin_arm(margin)] = yield from remembered(refine(chat, config=config, format=format))
-    return Answered(results, asked)
 
-
-_Key = tuple[tuple[str, ...], str | None]
-
-
-def _key(chat: Chat, request: Request) -> _Key:
+def _key(chat: Chat, request: Request) -> Hashable:
     """What sets one question apart from another: the turns after the chat's own, and the text to score.
 
     The seed is left out: it means nothing to greedy decoding.

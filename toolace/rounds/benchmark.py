@@ -21,8 +21,10 @@ from typing import Any
 from toolace.config import Config
 from toolace.data.shards import write_shards
 from toolace.evaluation.benchmarks import benchmark_named
+from toolace.evaluation.benchmarks.base import BenchmarkRow
 from toolace.evaluation.benchmarks.running import Plan, build_report, plan_rows, questions, score_arms
-from toolace.evaluation.program import answer_sample, arm_names
+from toolace.evaluation.dialogue import answer_row
+from toolace.evaluation.program import arm_names
 from toolace.rollouts.dataset import read_records
 from toolace.rollouts.worker import TextCodec
 from toolace.rounds.context import ModelRef, Run
@@ -42,15 +44,18 @@ def run_benchmark(
     *,
     categories: Sequence[str] | None = None,
     limit: int | None = None,
+    official: Path | None = None,
     script: Any = None,
     make_codec: Callable[[], TextCodec] | None = None,
 ) -> dict[str, Any]:
     """Ask `config.model` the rows of a benchmark in `folder`, in all arms of `config.evaluate`, and score the answers.
 
     Returns what `out/scores.json` holds (see `toolace.evaluation.benchmarks.running`). The same call again asks only
-    what is missing, and scores anew. `script` is what a `scripted` engine answers, `make_codec` replaces the renderer.
+    what is missing, and scores anew. `official` is the environment of the official checker, for the rows that it must
+    judge; it is wanted at that path on every machine that asks. `script` is what a `scripted` engine answers,
+    `make_codec` replaces the renderer.
     """
-    benchmark = benchmark_named(name)
+    benchmark = benchmark_named(name, official)
     plan = plan_rows(benchmark, folder, categories, limit)
     run = run_in(config, out)
     with RunLock(run.store):
@@ -58,7 +63,9 @@ def run_benchmark(
         model = model_of(config)
         stage = answers_stage(run, model, data)
         program = partial(
-            answer_sample,
+            answer_row,
+            dialogues={row.id: row.dialogue for row in plan.asked if row.dialogue is not None},
+            execute=benchmark.backends(config.model.format),
             refine_config=config.refine,
             format=config.model.format,
             fixed_rounds=tuple(config.evaluate.fixed_rounds),
@@ -99,7 +106,7 @@ def _questions(run: Run, name: str, plan: Plan) -> Stage:
         {
             "benchmark": name,
             "rows": dict(Counter(row.category for row in plan.asked)),
-            "questions": digest([[row.id, row.chat.model_dump(exclude_defaults=True)] for row in plan.asked]),
+            "questions": digest([_question(row) for row in plan.asked]),
             "shard_rows": shard_rows,
         },
     )
@@ -107,6 +114,16 @@ def _questions(run: Run, name: str, plan: Plan) -> Stage:
         index = write_shards(questions(plan.asked), stage.store.sub("rows"), shard_rows)
         stage.publish({"rows": index.rows})
     return stage
+
+
+def _question(row: BenchmarkRow) -> list[Any]:
+    """All that a model may be asked about a row, as JSON."""
+    question: list[Any] = [row.id, row.chat.model_dump(exclude_defaults=True)]
+    if row.dialogue is not None:
+        turns = [[message.model_dump(exclude_defaults=True) for message in turn] for turn in row.dialogue.turns]
+        held = {str(turn): [tool.model_dump() for tool in tools] for turn, tools in row.dialogue.held.items()}
+        question += [turns, held, row.dialogue.entry]
+    return question
 
 
 def _line(counts: dict[str, Any]) -> str:

@@ -20,12 +20,15 @@ from toolace.config import (
 )
 from toolace.errors import ConfigError
 from toolace.settings_file import read_settings
+from toolace.training.scratch_cache import cached_base, checkpoint_folder
+from toolace.training.scratch_config import load_tiny_base_config
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]{0,23}$")]
 """No dash: it joins the names of arm, pool and model to that of a run."""
 OWN = ("name", "root", "seed")
 """Settings that the comparison itself gives every run."""
 LAST = "last"
+RECIPE = "recipe"
 
 
 class Arm(Section):
@@ -55,7 +58,8 @@ class Comparison(Section):
     pools: dict[Name, dict[str, Any]] = Field({"clean": {}}, min_length=1)
     """Name and settings of each pool."""
     models: dict[Name, str | dict[str, Any]] = Field({"tiny_base": "builtin:tiny_base"}, min_length=1)
-    """Name and path of each base model, or settings where the path alone is not enough."""
+    """Name and path of each base model, or settings where the path alone is not enough. `recipe` among them is a
+    recipe of a tiny base model, whose path in the cache is filled in."""
     arms: dict[Name, Arm] = Field(min_length=1)
     reference: str
     """The arm that the others are compared with."""
@@ -118,6 +122,10 @@ def load_comparison(path: str | Path, overrides: Sequence[str] = ()) -> Comparis
     if not isinstance(data.get("base"), str):
         raise ConfigError(f"{path}: `base` must name a settings file, such as demo.yaml beside it")
     data["base"] = str(Path(path).parent / data["base"])
+    models = data.get("models")
+    for model in models.values() if isinstance(models, dict) else ():
+        if isinstance(model, dict) and isinstance(model.get(RECIPE), str):
+            model[RECIPE] = str(Path(path).parent / model[RECIPE])
     try:
         return Comparison.model_validate(data)
     except ValidationError as error:
@@ -126,8 +134,9 @@ def load_comparison(path: str | Path, overrides: Sequence[str] = ()) -> Comparis
 
 def plan_runs(comparison: Comparison) -> list[PlannedRun]:
     """All runs, seed by seed, in the order of the file. Raises `ConfigError` for settings that cannot be."""
+    models = {name: _model_settings(name, given) for name, given in comparison.models.items()}
     return [
-        _plan_run(comparison, arm, pool, model, seed)
+        _plan_run(comparison, models, arm, pool, model, seed)
         for seed in comparison.seeds
         for model in comparison.models
         for pool in comparison.pools
@@ -136,12 +145,34 @@ def plan_runs(comparison: Comparison) -> list[PlannedRun]:
     ]
 
 
-def _plan_run(comparison: Comparison, arm: str, pool: str, model: str, seed: int) -> PlannedRun:
-    base = comparison.models[model]
+def _model_settings(name: str, given: str | dict[str, Any]) -> dict[str, Any]:
+    """The settings that a model stands for. Raises `ConfigError` for a recipe whose base is not trained yet."""
+    if isinstance(given, str):
+        return {"model.path": given}
+    if RECIPE not in given:
+        return given
+    recipe = given[RECIPE]
+    if not isinstance(recipe, str):
+        raise ConfigError(
+            f"models.{name}.recipe is {recipe!r}: give the file of a recipe, such as tiny_base_small.yaml"
+        )
+    config = load_tiny_base_config(recipe)
+    folder = cached_base(config)
+    if folder is None:
+        raise ConfigError(
+            f"models.{name}: the base of {recipe} is not trained: {checkpoint_folder(config)} is not there. Train it "
+            f"once: python ray_jobs/train_base.py --config {recipe}"
+        )
+    return {"model.path": str(folder)} | {key: value for key, value in given.items() if key != RECIPE}
+
+
+def _plan_run(
+    comparison: Comparison, models: Mapping[str, Mapping[str, Any]], arm: str, pool: str, model: str, seed: int
+) -> PlannedRun:
     scored = comparison.arms[arm].scored
     layers: dict[str, Mapping[str, Any]] = {
         "settings": comparison.settings,
-        f"models.{model}": {"model.path": base} if isinstance(base, str) else base,
+        f"models.{model}": models[model],
         f"pools.{pool}": comparison.pools[pool],
         f"arms.{arm}.settings": comparison.arms[arm].settings,
     }

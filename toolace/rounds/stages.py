@@ -21,7 +21,7 @@ from toolace.rollouts.dataset import read_records
 from toolace.rounds.context import ModelRef, Run
 from toolace.rounds.rolling import Rollout, roll
 from toolace.selection import labels, select
-from toolace.storage import Stage, Store
+from toolace.storage import Stage, Store, digest
 
 CORPUS_SHARD_ROWS = 5000
 PROBE_SEEDS = 1_000_003
@@ -118,6 +118,7 @@ def select_stage(run: Run, number: int, probed: Stage, previous: Stage | None) -
             counts = stage.publish(
                 {
                     "selected": len(selection.ids),
+                    "ids": digest(list(selection.ids)),
                     "probed": selection.probed,
                     "labels": selection.counts,
                     "transitions": selection.transitions,
@@ -128,13 +129,13 @@ def select_stage(run: Run, number: int, probed: Stage, previous: Stage | None) -
 
 
 def _chosen(selected: Stage) -> list[str]:
-    """Ids of the selected samples. Raises `StorageError` when they are not as many as were published."""
+    """Ids of the selected samples. Raises `StorageError` when they are not those that were published."""
     ids: list[str] = selected.store.read_json("selected.json")
-    wanted = (selected.done() or {}).get("selected")
-    if not isinstance(ids, list) or len(ids) != wanted:
+    counts = selected.done() or {}
+    if not isinstance(ids, list) or len(ids) != counts.get("selected") or counts.get("ids", digest(ids)) != digest(ids):
         raise StorageError(
-            f"{selected.store.at('selected.json')} was changed after it was published: it should list {wanted} ids. "
-            f"Delete {selected.store.uri} and run the same command again"
+            f"{selected.store.at('selected.json')} was changed after it was published with {counts.get('selected')} "
+            f"ids. Delete {selected.store.uri} and run the same command again"
         )
     return ids
 

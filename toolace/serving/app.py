@@ -90,7 +90,9 @@ def llm_config(config: ServeConfig) -> Any:
 
     replicas, gpu = config.replicas, config.replicas.gpus > 0
     path = config.model.path
-    environment = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": os.environ.get("VLLM_LOGGING_LEVEL", "WARNING")}
+    # The engine's warnings about a grammar quote the schema that the client sent, and the tokens of the answer.
+    level = os.environ.get("VLLM_LOGGING_LEVEL") or ("WARNING" if config.log_content else "ERROR")
+    environment = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": level, "LLGUIDANCE_LOG_LEVEL": "0"}
     if not gpu:
         environment["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
         environment["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS") or str(max(1, int(replicas.cpus)))

@@ -135,6 +135,8 @@ class ServeConfig(Section):
     """Requests in flight at one ingress replica."""
     auth: AuthSettings = AuthSettings()
     limits: LimitSettings = LimitSettings()
+    allowed_origins: tuple[str, ...] = ("*",)
+    """Origins whose pages may read answers (CORS), such as `https://app.example.com`; `*`: all."""
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     log_content: bool = False

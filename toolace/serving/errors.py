@@ -64,6 +64,8 @@ _DEAD = {
     "TaskUnschedulableError",
     "WorkerCrashedError",
 }
+_GENERATION_ERRORS = ("GenerationError", "RayTaskError(GenerationError)")
+_GENERATION_FAILED = "Internal server error"  # vLLM's whole message of its GenerationError
 _BAD_REQUEST = {"ValidationError", "RequestValidationError", "VLLMValidationError", "VLLMClientError"}
 
 _INSIDE = re.compile(r"Traceback \(most|\bFile \"|\bray::|\bRay\w*Error\b|\bpid=\d|\b(?:Replica|Deployment|Actor)\w*\(")
@@ -162,6 +164,19 @@ def from_upstream(failure: BaseException | Mapping[str, Any]) -> ApiError:
             return _with_status(400, str(exception), getattr(exception, "parameter", None))
     logger.error("a request failed for an unforeseen reason", exc_info=failure)
     return ApiError(500, _INTERNAL)
+
+
+def generation_failed(failure: BaseException | Mapping[str, Any]) -> bool:
+    """Whether the engine gave up a request in the middle, as it does where a grammar cannot be compiled or followed."""
+    if isinstance(failure, Mapping):
+        inner = failure.get("error")
+        error = inner if isinstance(inner, Mapping) else failure
+        return error.get("message") == _GENERATION_FAILED
+    return any(
+        type(exception).__name__.startswith(_GENERATION_ERRORS)
+        or getattr(exception, "message", "") == _GENERATION_FAILED
+        for exception in _chain(failure)
+    )
 
 
 def scrub(message: object, otherwise: str) -> str:

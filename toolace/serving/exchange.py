@@ -112,8 +112,6 @@ class Exchange:
         body = json.dumps(error.body(), ensure_ascii=False).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         headers += [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
-        # As on the app's own answers: without it a page in a browser sees a network error, and not which.
-        headers.append((b"access-control-allow-origin", b"*"))
         if error.status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
         self.overflow = None

@@ -15,6 +15,7 @@ from typing import Any
 
 from toolace.serving.auth import Keys, is_loopback
 from toolace.serving.config import ServeConfig
+from toolace.serving.draining import Drain
 from toolace.serving.errors import ApiError
 from toolace.serving.exchange import Exchange, header
 from toolace.serving.limits import BUSY_RETRY_S, Limits
@@ -50,6 +51,7 @@ class Guard:
         clock: Seconds that only grow.
         echo_id: Put a request id that the client sent on the answer; off where a proxy before the app does so, as
             Ray Serve's does. Where a client sent none, the one made here goes out.
+        drain: Whether new requests are refused, because the server ends.
     """
 
     def __init__(
@@ -61,8 +63,10 @@ class Guard:
         clock: Callable[[], float] = time.monotonic,
         *,
         echo_id: bool = True,
+        drain: Drain | None = None,
     ) -> None:
         self.app = app
+        self._drain = drain or Drain()
         self.limits = Limits(config.limits, clock)
         self._config = config
         self._keys = keys
@@ -127,7 +131,9 @@ class Guard:
 
     @contextmanager
     def _room(self) -> Iterator[None]:
-        """One of the places of this ingress replica; a 503 where all are taken."""
+        """One of the places of this ingress replica; a 503 where all are taken, or the server ends."""
+        if self._drain.on:
+            raise ApiError(503, "The server is ending.", code="shutting_down", retry_after=BUSY_RETRY_S)
         if self._in_flight >= self._config.ingress_concurrency:
             message = f"The server has {self._in_flight} requests in flight, the most it takes."
             raise ApiError(503, message, code="overloaded", retry_after=BUSY_RETRY_S)

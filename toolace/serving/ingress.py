@@ -26,8 +26,9 @@ from ray.llm._internal.serve.core.ingress.ingress import DEFAULT_ENDPOINTS
 from ray.llm._internal.serve.core.ingress.utils import _sanitize_chat_completion_request
 from ray.serve.exceptions import RayServeException
 from ray.serve.llm.ingress import OpenAiIngress, make_fastapi_ingress
-from ray.serve.llm.openai_api_models import ChatCompletionRequest
+from ray.serve.llm.openai_api_models import ChatCompletionRequest, CompletionRequest
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from vllm.exceptions import VLLMClientError
@@ -35,16 +36,19 @@ from vllm.exceptions import VLLMClientError
 from toolace.serving.app import served_version
 from toolace.serving.auth import Keys
 from toolace.serving.config import ServeConfig
-from toolace.serving.errors import ApiError, bad_request, deadline_exceeded, from_upstream
+from toolace.serving.constraints import blamed
+from toolace.serving.draining import Drain
+from toolace.serving.errors import ApiError, bad_request, deadline_exceeded, from_upstream, generation_failed
 from toolace.serving.guard import Guard
 from toolace.serving.metrics import CONTENT_TYPE, Metrics
 from toolace.serving.passes import Outcome
 from toolace.serving.playground import add_playground
-from toolace.serving.protocol import Plan, include_usage, is_refined, make_plan
+from toolace.serving.protocol import Plan, check_completion, include_usage, is_refined, make_plan
 from toolace.serving.refining import refine_chat
 from toolace.serving.scoring import DraftQuestion, DraftScore, DraftScorer
 from toolace.serving.streaming import stream_refined
 
+_ENGINE_ERRORS = (OpenAIHTTPException, VLLMClientError, RayServeException, RayError)
 EARLY_S = 5.0
 """A streamed answer waits this long before it begins, so that early errors keep their status code, seconds."""
 
@@ -53,6 +57,12 @@ EARLY_S = 5.0
 def shared_metrics() -> Metrics:
     """The metrics of this process: guard and ingress count into the same."""
     return Metrics(ray_metrics=True)
+
+
+@cache
+def shared_drain() -> Drain:
+    """Whether this process takes new requests."""
+    return Drain()
 
 
 class RefiningIngress(OpenAiIngress):  # type: ignore[misc]  # the library is untyped
@@ -66,6 +76,14 @@ class RefiningIngress(OpenAiIngress):  # type: ignore[misc]  # the library is un
         settings = self._config.refinement
         reads = settings.accept_margin > 0 or settings.check == "prompt"
         self._scorer = DraftScorer(self._config) if reads else None
+
+    def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """Serve calls this when the deployment's `user_config` changes: see `toolace.serving.draining`."""
+        shared_drain().on = bool(user_config.get("draining"))
+
+    async def in_flight(self) -> int:
+        """Requests that this process is answering; asked through Serve's handle."""
+        return self._metrics.in_flight
 
     async def chat(self, request: Request) -> Response:
         """POST /v1/chat/completions."""
@@ -95,12 +113,25 @@ class RefiningIngress(OpenAiIngress):  # type: ignore[misc]  # the library is un
         """The library's answer, which must begin, and where it is no stream end, before the deadline."""
         try:
             async with asyncio.timeout(plan.deadline_s) as limit:
-                answer: Response = await self._process_llm_request(_chat_request(body), "chat", request)
-                return answer
+                return await self._answered(_validated(ChatCompletionRequest, body), "chat", body, request)
         except TimeoutError:
             if limit.expired():
                 raise deadline_exceeded(plan.deadline_s) from None
             raise
+
+    async def completions(self, request: Request) -> Response:
+        """POST /v1/completions."""
+        body = await _json(request)
+        check_completion(body)
+        return await self._answered(_validated(CompletionRequest, body), "completions", body, request)
+
+    async def _answered(self, asked: Any, method: str, body: dict[str, Any], request: Request) -> Response:
+        """The library's answer to a request that is not refined."""
+        try:
+            answer: Response = await self._process_llm_request(asked, method, request)
+        except _ENGINE_ERRORS as error:
+            raise blamed(error, body) from error
+        return answer
 
     async def health(self) -> Response:
         """GET /health: this process answers; replicas are checked by Serve."""
@@ -145,17 +176,22 @@ class RefiningIngress(OpenAiIngress):  # type: ignore[misc]  # the library is un
 
     async def _pass(self, body: dict[str, Any], request: Request) -> dict[str, Any]:
         """One generation on an engine replica; the caller bounds its time and maps what it raises."""
-        found: dict[str, Any] = (await self._first("chat", _chat_request(body), request)).model_dump()
-        return found
+        found = await self._first("chat", _validated(ChatCompletionRequest, body), request, body)
+        answer: dict[str, Any] = found.model_dump()
+        return answer
 
-    async def _first(self, method: str, asked: Any, request: Request) -> Any:
+    async def _first(self, method: str, asked: Any, request: Request, body: dict[str, Any] | None = None) -> Any:
         """The one response of a replica's method. Closing the stream aborts what the engine has not finished."""
         answers = self._get_response(body=asked, call_method=method, raw_request=request)
         try:
             async for answer in answers:
                 if isinstance(answer, ErrorResponse):
-                    raise from_upstream(answer.model_dump())
+                    raise blamed(answer.model_dump(), body or {})
                 return answer
+        except RayError as error:
+            if body is not None and generation_failed(error):
+                raise blamed(error, body) from error
+            raise
         finally:
             await answers.aclose()
         raise ApiError(500, "The engine ended without an answer.")
@@ -209,9 +245,16 @@ def make_app(config: ServeConfig) -> FastAPI:
     """FastAPI with the guard before all routes and errors in OpenAI's shape; the routes come from the ingress."""
     app = FastAPI(title="toolace", docs_url=None, redoc_url=None)
     app.add_middleware(_GuardHere, config=config.model_dump(mode="json"))
+    # Outermost, since it is added last: pages of other origins can read refusals too. Keys are headers, not cookies.
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=list(config.allowed_origins),
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=["x-request-id", "retry-after"],
+    )
     # A handler of `Exception` would stand outside the guard, which answers what none of these is.
-    engine_errors = (OpenAIHTTPException, VLLMClientError, RayServeException, RayError)
-    for kind in (ApiError, RequestValidationError, HTTPException, *engine_errors):
+    for kind in (ApiError, RequestValidationError, HTTPException, *_ENGINE_ERRORS):
         app.add_exception_handler(kind, _answer_error)
     if config.playground:
         add_playground(app)
@@ -224,7 +267,8 @@ class _GuardHere(Guard):
     def __init__(self, app: Any, config: dict[str, Any]) -> None:
         settings = ServeConfig.model_validate(config)
         # Serve's proxy puts a request id that the client sent on the answer itself.
-        super().__init__(app, settings, Keys.from_settings(settings.auth), shared_metrics(), echo_id=False)
+        keys = Keys.from_settings(settings.auth)
+        super().__init__(app, settings, keys, shared_metrics(), echo_id=False, drain=shared_drain())
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:
@@ -247,11 +291,12 @@ async def _json(request: Request) -> Any:
         raise bad_request(None, "is not valid JSON") from None
 
 
-def _chat_request(body: dict[str, Any]) -> Any:
+def _validated(kind: Any, body: dict[str, Any]) -> Any:
     """The library's request object. Raises a 400 that names the field."""
     try:
+        asked = kind.model_validate(body)
         # Sanitizing reads contents and calls, which pydantic has left unread.
-        return _sanitize_chat_completion_request(ChatCompletionRequest.model_validate(body))
+        return _sanitize_chat_completion_request(asked) if kind is ChatCompletionRequest else asked
     except VLLMClientError as error:
         raise from_upstream(error) from None
     except ValidationError as error:

@@ -14,31 +14,34 @@ from toolace.errors import ServingError
 from toolace.serving.app import APP_NAME, model_fingerprint, served_version
 from toolace.serving.auth import require_safe, with_environment
 from toolace.serving.config import ServeConfig
+from toolace.serving.draining import drain
 from toolace.serving.promotion import ServeAPI, connect
 
 IMPORT_PATH = "toolace.serving.app:build_app"
 
 
 def serve_forever(config: ServeConfig, *, say: Callable[[str], None], stop: threading.Event | None = None) -> None:
-    """Serve until SIGINT or SIGTERM (or `stop`), then let requests in flight finish and end.
+    """Serve until SIGINT or SIGTERM (or `stop`), then refuse new requests, let those in flight finish, and end.
+
+    A second signal ends at once.
 
     A Ray that runs already (`RAY_ADDRESS`) is joined, and only the application is removed from it afterwards.
 
     Raises:
         ServingError: unsafe address, port in use, or the application did not become healthy.
     """
-    ended = stop or threading.Event()
+    ended, hurry = stop or threading.Event(), threading.Event()
     config = with_environment(config).model_copy(update={"fingerprint": model_fingerprint(config.model)})
     warning = require_safe(config)
     if warning:
         say(warning)
     if "RAY_ADDRESS" not in os.environ:
         _check_port(config)
-    for number in (signal.SIGINT, signal.SIGTERM) if stop is None else ():
-        signal.signal(number, lambda *_: ended.set())
+    if stop is None:
+        _on_signals(ended, hurry)
     dashboard, joined = _start_ray(config)
-    for number in (signal.SIGINT, signal.SIGTERM) if stop is None else ():
-        signal.signal(number, lambda *_: ended.set())  # Ray has put its own in place
+    if stop is None:
+        _on_signals(ended, hurry)  # Ray has put its own in place
     try:
         api = connect(dashboard)
         _check_listening(api, config)
@@ -52,10 +55,38 @@ def serve_forever(config: ServeConfig, *, say: Callable[[str], None], stop: thre
             say(f"  OpenAI base URL {at}/v1")
             say(f"  promote         toolace promote RUN --address {dashboard}")
             say("Ctrl-C ends it")
-        ended.wait()
-        say("ending: requests in flight finish first")
+            ended.wait()
+            say("ending: requests in flight finish first; again: at once")
+            left = drain(
+                api,
+                APP_NAME,
+                _in_flight,
+                replicas=config.ingress_replicas,
+                timeout_s=config.replicas.drain_s,
+                hurry=hurry,
+            )
+            if left:
+                say(f"{left:.0f} requests were cut off")
     finally:
         _stop_ray(joined)
+
+
+def _on_signals(ended: threading.Event, hurry: threading.Event) -> None:
+    """The first SIGINT or SIGTERM sets `ended`, the next `hurry`."""
+
+    def heard(*_: object) -> None:
+        (hurry if ended.is_set() else ended).set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, heard)
+
+
+def _in_flight() -> float:
+    """Requests in flight at one of the ingress replicas."""
+    from ray import serve
+
+    found: float = serve.get_deployment_handle("ingress", APP_NAME).in_flight.remote().result(timeout_s=30)
+    return found
 
 
 def declared(config: ServeConfig) -> dict[str, Any]:

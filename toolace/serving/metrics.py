@@ -74,6 +74,11 @@ class Metrics:
             for name, (text, labels) in GAUGES.items():
                 self._mirrored[name] = ray.Gauge(name, description=text, tag_keys=labels)
 
+    @property
+    def in_flight(self) -> int:
+        """Requests that have started and not finished."""
+        return self._in_flight
+
     def render(self) -> bytes:
         """The text for `GET /metrics`, of media type `CONTENT_TYPE`."""
         return generate_latest(self.registry)

@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from toolace.errors import ConfigError, ServingError
+from toolace.errors import ConfigError, EngineError, ServingError
 from toolace.serving.app import APP_NAME, model_fingerprint, serve_config, served_version
-from toolace.serving.config import ServeConfig
+from toolace.serving.config import ServeConfig, Served
 from toolace.serving.models import Chosen
 
 LOCAL = "http://127.0.0.1:8265"
@@ -80,10 +80,22 @@ def promote(
             "model": chosen.model,
             "label": chosen.label or chosen.name,
             "fingerprint": found,
-            "previous": (*config.previous, config.served)[-KEPT:],
+            "previous": (*config.previous, _named(config))[-KEPT:],
         }
     )
     return _switch(api, config, changed, app, timeout_s, say)
+
+
+def _named(config: ServeConfig) -> Served:
+    """The present model as one to roll back to. Where the application was declared without a fingerprint, the files
+    are taken as they are now: after that, what is overwritten is told from what was served."""
+    served = config.served
+    if served.fingerprint is not None:
+        return served
+    try:
+        return served.model_copy(update={"fingerprint": model_fingerprint(served.model)})
+    except EngineError:  # its files are gone: there is nothing to go back to, and rolling back will say so
+        return served
 
 
 def rollback(
@@ -125,16 +137,22 @@ def _switch(
     return after
 
 
-def _deploy(api: ServeAPI, app: str, config: ServeConfig) -> None:
-    """Send the whole declared state with one application's args changed: applications left out would be deleted."""
+def change_application(api: ServeAPI, app: str, change: Callable[[dict[str, Any]], None]) -> None:
+    """Send the whole declared state with one application changed: applications left out would be deleted."""
     deployed = _deployed(api)
     applications = []
     for entry in deployed["applications"].values():
         declared = dict(entry.get("deployed_app_config") or {})
         if declared.get("name") == app:
-            declared["args"] = config.model_dump(mode="json", exclude_unset=True)
+            change(declared)
         applications.append(declared)
     api.deploy_applications({"applications": applications})
+
+
+def _deploy(api: ServeAPI, app: str, config: ServeConfig) -> None:
+    change_application(
+        api, app, lambda declared: declared.update(args=config.model_dump(mode="json", exclude_unset=True))
+    )
 
 
 def _deployed(api: ServeAPI) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from toolace.calls.literals import MAX_DEPTH, check_depth
 from toolace.refinement.program import Stopped
 from toolace.serving.config import Check, Mode, RefinementSettings
+from toolace.serving.constraints import check_constraints, constraint_of
 from toolace.serving.errors import ApiError, bad_request
-from toolace.serving.tools import check_bounds, check_tool_choice, check_tools, kind
+from toolace.serving.tools import check_tool_choice, check_tools, kind
 
 ServedStopped = Stopped | Literal["deadline", "error"]
 """Why refinement of a served request ended: as in the program, or
@@ -28,7 +29,26 @@ ServedStopped = Stopped | Literal["deadline", "error"]
 
 _ABOVE = "integer_above_max_value"
 _RENDERERS_OWN = frozenset(
-    ("conversation", "messages", "tools", "chat_template", "tokenize", "return_dict", "return_tensors", "tokenizer")
+    (
+        "add_generation_prompt",
+        "chat_template",
+        "continue_final_message",
+        "conversation",
+        "documents",
+        "kwargs",
+        "max_length",
+        "messages",
+        "padding",
+        "return_assistant_tokens_mask",
+        "return_dict",
+        "return_tensors",
+        "self",
+        "tokenize",
+        "tokenizer",
+        "tokenizer_kwargs",
+        "tools",
+        "truncation",
+    )
 )
 
 
@@ -90,6 +110,14 @@ class Refinement(BaseModel):
     steps: list[RefinementStep] | None = None
 
 
+def check_completion(body: Any) -> None:
+    """Check the body of a text completion as far as an engine would suffer from it. Raises a 400 naming the field."""
+    if not isinstance(body, dict):
+        raise bad_request(None, f"must be a JSON object, got {kind(body)}")
+    _check_json(body)
+    check_constraints(body)
+
+
 def make_plan(body: Any, settings: RefinementSettings) -> Plan:
     """Check a chat request's body and say what it gets. Raises a 400 that names the field, for any JSON value."""
     return resolve(check_body(body), settings)
@@ -105,18 +133,12 @@ def is_refined(body: Mapping[str, Any], plan: Plan) -> bool:
         plan.mode != "off"
         and bool(body.get("tools"))
         and body.get("tool_choice") != "none"
-        and (body.get("tool_choice") not in (None, "auto") or not _is_constrained(body))
+        and (body.get("tool_choice") not in (None, "auto") or constraint_of(body) is None)
         and body.get("n") in (None, 1)
         and not body.get("continue_final_message")
         and not body.get("echo")
         and body.get("add_generation_prompt") is not False
     )
-
-
-def _is_constrained(body: Mapping[str, Any]) -> bool:
-    wanted = body.get("response_format")
-    kind_of = wanted.get("type") if isinstance(wanted, dict) else None
-    return kind_of not in (None, "text") or bool(body.get("structured_outputs"))
 
 
 def resolve(options: RefinementOptions, settings: RefinementSettings) -> Plan:
@@ -148,10 +170,7 @@ def check_body(body: Any) -> RefinementOptions:
     _check_messages(body.get("messages"))
     names = check_tools(body.get("tools"))
     check_tool_choice(body.get("tool_choice"), names)
-    if body.get("tool_choice") not in (None, "auto", "none"):
-        check_bounds(body.get("tools"), "tools")
-    check_bounds(body.get("response_format"), "response_format")
-    check_bounds(body.get("structured_outputs"), "structured_outputs")
+    check_constraints(body)
     _check_template(body.get("chat_template_kwargs"))
     _check_type(body, "model", str, "a string")
     _check_type(body, "n", int, "an integer")
@@ -159,7 +178,6 @@ def check_body(body: Any) -> RefinementOptions:
     for field in ("stream", "parallel_tool_calls", "logprobs", "continue_final_message", "echo"):
         _check_type(body, field, bool, "true or false")
     _check_type(body, "add_generation_prompt", bool, "true or false")
-    _check_type(body, "structured_outputs", dict, "an object")
     _check_stream_options(body)
     return read_options(body)
 

@@ -16,9 +16,6 @@ _TYPES = frozenset({"object", "array", "string", "number", "integer", "boolean",
 _SCHEMA = ("items", "additionalProperties", "not", "contains", "propertyNames", "if", "then", "else", "prefixItems")
 _SCHEMA_LISTS = ("anyOf", "oneOf", "allOf")
 _SCHEMA_MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
-_COUNTS = ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties", "minContains")
-MAX_COUNT = 1_000
-"""Largest of these counts where decoding is constrained by the schema."""
 _STRINGS = ("description", "title", "$ref", "pattern", "format")
 
 
@@ -60,19 +57,6 @@ def check_tool_choice(choice: Any, names: list[str]) -> None:
         raise bad_request("tool_choice", f'must be "none", "auto", "required" or a named function, got {show(choice)}')
     elif not names:
         raise bad_request("tool_choice", f"{show(choice)} needs tools, and the request has none")
-
-
-def check_bounds(schema: Any, at: str) -> None:
-    """Refuse counts in a JSON Schema that decoding is to follow and that are so large that compiling it would hold up
-    the engine for every other request. Raises a 400 naming the place."""
-    if isinstance(schema, dict):
-        for key, value in schema.items():
-            if key in _COUNTS and isinstance(value, int | float) and not isinstance(value, bool) and value > MAX_COUNT:
-                raise bad_request(f"{at}.{key}", f"is {value:g}; an answer that must follow it may have {MAX_COUNT}")
-            check_bounds(value, f"{at}.{key}")
-    elif isinstance(schema, list):
-        for i, item in enumerate(schema):
-            check_bounds(item, f"{at}[{i}]")
 
 
 def _check_tool(tool: Any, at: str) -> str:

@@ -63,12 +63,19 @@ class Checkpoints:
             return 0
         self.check()
         name = _directory(steps[-1])
-        with readable(self.store, name) as place:
-            loaded, _ = engine.ds.load_checkpoint(
-                str(place), tag=_TAG, load_module_strict=not self._excludes_frozen(engine)
-            )
+        why: object = "it is incomplete"
+        try:
+            with readable(self.store, name) as place:
+                loaded, _ = engine.ds.load_checkpoint(
+                    str(place), tag=_TAG, load_module_strict=not self._excludes_frozen(engine)
+                )
+        except Exception as error:  # torch and DeepSpeed raise whatever a damaged file leads to
+            loaded, why = None, f"{type(error).__name__}: {str(error)[:300]}"
         if loaded is None:
-            raise TrainingError(f"checkpoint {self.store.at(name)} is incomplete. Delete it to use an older one")
+            raise TrainingError(
+                f"checkpoint {self.store.at(name)} cannot be read ({why}). Delete {self.store.uri} and run the same "
+                "command again to train from the start"
+            )
         dist.barrier()
         return steps[-1]
 

@@ -84,9 +84,11 @@ def _fit(spec: TrainSpec) -> None:
     )
     try:
         answer = trainer.fit().return_value
-    except ray.train.TrainingFailedError as error:
+    except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
         cause = _cause(error)
         first = f"Free space in {spec.out}, then run" if "No space left" in cause else "Run"
+        if isinstance(error, ray.exceptions.OutOfMemoryError):
+            cause, first = "Ray ended it, for this machine ran out of memory", "Free some, then run"
         raise TrainingError(
             f"training in {spec.out} failed and was restarted {settings.max_failures} times at the most: "
             f"{cause}. {first} the same command again to continue from the latest checkpoint"

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from toolace.errors import TrainingError
+from toolace.engines.weights import check_weight_files
+from toolace.errors import EngineError, TrainingError
 from toolace.storage import Store
 from toolace.training.batches import MicroBatch, Plan, learning_rate, pack_step, plan_steps
 from toolace.training.checkpoint import Checkpoints
@@ -31,7 +32,7 @@ from toolace.training.engine import (
     start_worker,
     stop_worker,
 )
-from toolace.training.export import export_model
+from toolace.training.export import MODEL, export_model
 from toolace.training.spec import TrainResult, TrainSpec
 from toolace.training.steplog import Record, StepLog
 
@@ -63,6 +64,10 @@ def finished(spec: TrainSpec) -> TrainResult | None:
             f"{out.uri} holds a finished training run with other settings. Use another directory, restore the "
             "settings, or delete it to train anew"
         )
+    try:
+        check_weight_files(out.at(MODEL))
+    except EngineError:
+        return None  # the model was deleted or damaged since: the training is done anew
     return result
 
 

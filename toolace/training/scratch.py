@@ -1,131 +1,35 @@
-"""The tiny base model, trained from scratch on the synthetic corpus and exported as a plain Hugging Face directory."""
+"""A tiny base model, trained from scratch on the synthetic corpus and exported as a plain Hugging Face directory."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
 import random
+import shutil
 import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
-from transformers import (
-    GenerationConfig,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-)
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from toolace.data.synthetic import generate
 from toolace.data.synthetic_tools import Split
 from toolace.errors import TrainingError
+from toolace.training.scratch_cache import cached_base, checkpoint_folder, recipe_hash, work_folder
 from toolace.training.scratch_config import TinyBaseConfig
 from toolace.training.scratch_data import Batch, Corpus, exercise, train_tokenizer
 from toolace.training.scratch_measure import by_kind, exact, measure
+from toolace.training.scratch_model import Forward, build_model, exported
 
 SPLITS: tuple[Split, ...] = ("train", "test")
-
-
-def build_model(config: TinyBaseConfig, tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
-    """A Qwen2 model with fresh weights: output projections zero, three heads of layer 0 looking a fixed step back."""
-    torch.manual_seed(config.seed)
-    model = Qwen2ForCausalLM(
-        Qwen2Config(
-            vocab_size=len(tokenizer),
-            hidden_size=config.width,
-            intermediate_size=config.intermediate,
-            num_hidden_layers=config.layers,
-            num_attention_heads=config.heads,
-            num_key_value_heads=config.heads,
-            max_position_embeddings=config.max_positions,
-            tie_word_embeddings=True,
-            use_cache=True,
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name.endswith(("o_proj.weight", "down_proj.weight")):
-                parameter.zero_()
-            elif parameter.ndim == 2:
-                parameter.normal_(std=0.03)
-        for head, offset in enumerate((1, 2, 3)):
-            _look_back(model, head, offset)
-    return model
-
-
-def _look_back(model: Qwen2ForCausalLM, head: int, offset: int, strength: float = 6.0) -> None:
-    """Make a head of layer 0 start out attending `offset` tokens back, which copying is built on.
-
-    The biases of queries and keys meet in the attention logit as a function of distance alone (rotary positions), so
-    phases that cancel at `offset` put its peak there. Only the fast rotations are used: the slow ones see no distance.
-    """
-    attention = model.model.layers[0].self_attn
-    size = attention.head_dim
-    base = head * size
-    for f in range(size // 2):
-        angle = 10000.0 ** (-2 * f / size)
-        if angle < 0.09:
-            break
-        attention.k_proj.bias[base + f] = strength
-        attention.q_proj.bias[base + f] = strength * math.cos(angle * offset)
-        attention.q_proj.bias[base + f + size // 2] = -strength * math.sin(angle * offset)
-
-
-def _layer(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, heads: int, *w: torch.Tensor) -> torch.Tensor:
-    """One Qwen2 layer, written out so that it compiles to few passes over memory; attention runs in float32."""
-    norm, q_w, q_b, k_w, k_b, v_w, v_b, o_w, norm2, gate, up, down = w
-    rows, length, width = x.shape
-    h = functional.rms_norm(x, (width,), norm, 1e-6)
-
-    def split(t: torch.Tensor) -> torch.Tensor:
-        return t.float().view(rows, length, heads, -1).transpose(1, 2)
-
-    def rotate(t: torch.Tensor) -> torch.Tensor:
-        a, b = t.chunk(2, -1)
-        return t * cos + torch.cat((-b, a), -1) * sin
-
-    q, k = (rotate(split(functional.linear(h, m, b))) for m, b in ((q_w, q_b), (k_w, k_b)))
-    v = split(functional.linear(h, v_w, v_b))
-    mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-    x = x + functional.linear(mixed.transpose(1, 2).reshape(rows, length, width), o_w)
-    h = functional.rms_norm(x, (width,), norm2, 1e-6)
-    return x + functional.linear(functional.silu(functional.linear(h, gate)) * functional.linear(h, up), down)
-
-
-class Forward:
-    """The model's forward pass to the last hidden states, twice as fast as the library's on a CPU, same result."""
-
-    def __init__(self, model: Qwen2ForCausalLM, compiled: bool) -> None:
-        self.model = model
-        torch._dynamo.config.cache_size_limit = 64
-        self.layer = torch.compile(_layer, dynamic=False) if compiled else _layer
-        config = model.config
-        size = config.hidden_size // config.num_attention_heads
-        angles = torch.arange(config.max_position_embeddings)[:, None] * 10000.0 ** (-torch.arange(0, size, 2) / size)
-        self.cos, self.sin = (torch.cat((f, f), -1) for f in (angles.cos(), angles.sin()))
-
-    def __call__(self, ids: torch.Tensor) -> torch.Tensor:
-        body, heads = self.model.model, self.model.config.num_attention_heads
-        x = body.embed_tokens(ids)
-        cos, sin = self.cos[: ids.shape[1]], self.sin[: ids.shape[1]]
-        for block in body.layers:
-            a, m = block.self_attn, block.mlp
-            weights = (
-                *(block.input_layernorm.weight, a.q_proj.weight, a.q_proj.bias, a.k_proj.weight, a.k_proj.bias),
-                *(a.v_proj.weight, a.v_proj.bias, a.o_proj.weight, block.post_attention_layernorm.weight),
-                *(m.gate_proj.weight, m.up_proj.weight, m.down_proj.weight),
-            )
-            x = self.layer(x, cos, sin, heads, *weights)
-        return functional.rms_norm(x, (x.shape[-1],), body.norm.weight, 1e-6)
 
 
 class Trainer:
@@ -196,57 +100,23 @@ class Trainer:
             optimiser.load_state_dict(saved)
         self.step, self.tokens, self.seconds, self.corpus.chunk, self.corpus.rows = state["position"]
 
-    def averaged(self) -> Qwen2ForCausalLM:
+    def averaged(self) -> PreTrainedModel:
         """A copy of the model with the averaged weights."""
-        copy = Qwen2ForCausalLM(self.model.config)
+        copy: PreTrainedModel = type(self.model)(self.model.config)
         with torch.no_grad():
             for target, source in zip(copy.parameters(), self.average, strict=True):
                 target.copy_(source)
         return copy
 
 
-def as_llama(model: Qwen2ForCausalLM) -> LlamaForCausalLM:
-    """The same function as a Llama model (with biases, that of the output projection zero).
-
-    Loaders take a tokenizer for a Qwen2 model to be Qwen2's own and split text as that one does, whatever its files
-    say; for a Llama model they take the files' word.
-    """
-    old = model.config
-    llama = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=old.vocab_size,
-            hidden_size=old.hidden_size,
-            intermediate_size=old.intermediate_size,
-            num_hidden_layers=old.num_hidden_layers,
-            num_attention_heads=old.num_attention_heads,
-            num_key_value_heads=old.num_key_value_heads,
-            max_position_embeddings=old.max_position_embeddings,
-            rms_norm_eps=old.rms_norm_eps,
-            rope_parameters=old.rope_parameters,
-            attention_bias=True,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=old.eos_token_id,
-            pad_token_id=old.pad_token_id,
-        )
-    )
-    missing, unexpected = llama.load_state_dict(model.state_dict(), strict=False)
-    if unexpected or any(not name.endswith("o_proj.bias") for name in missing):
-        raise TrainingError(f"cannot export the model as Llama: missing {missing}, unexpected {unexpected}")
-    with torch.no_grad():
-        for block in llama.model.layers:
-            block.self_attn.o_proj.bias.zero_()
-    return llama
-
-
-def export(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, path: Path, recipe: dict[str, Any]) -> None:
+def export(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, path: Path, recipe: dict[str, Any]) -> None:
     """Write weights (bfloat16), tokenizer, template, generation config and the recipe as a Hugging Face directory."""
     path.mkdir(parents=True, exist_ok=True)
-    llama = as_llama(model)
-    llama.generation_config = GenerationConfig(
+    written = exported(model)
+    written.generation_config = GenerationConfig(
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, do_sample=False
     )
-    llama.to(torch.bfloat16).save_pretrained(path)
+    written.to(torch.bfloat16).save_pretrained(path)
     tokenizer.save_pretrained(path)
     described = json.loads((path / "tokenizer_config.json").read_text(encoding="utf-8"))
     for how_it_was_loaded in ("is_local", "local_files_only"):
@@ -255,11 +125,54 @@ def export(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, path: Pa
     (path / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
 
 
-def train_base(config: TinyBaseConfig) -> dict[str, Any]:
-    """Train, export and return the recipe: settings, amounts and accuracies. Goes on where an earlier run stopped."""
-    torch.set_num_threads(config.threads)
-    work = Path(config.work)
+def train_base(config: TinyBaseConfig, command: str = "") -> dict[str, Any]:
+    """Train, export and return the recipe: settings, amounts and accuracies. Goes on where an earlier run stopped.
+
+    Without `output` the model goes to the cache, and one that is there is returned as it is. `command` is what the
+    recipe says that it was made with. Raises `TrainingError` where another process trains the same base.
+    """
+    if (recipe := _trained(config)) is not None:
+        return recipe
+    work, target = work_folder(config), checkpoint_folder(config)
+    with _alone(work, config.name):
+        recipe, model, tokenizer = _train(config, work)
+        recipe = {"command": command, "hash": recipe_hash(config), **recipe}
+        if config.output is not None:
+            export(model, tokenizer, target, recipe)
+        else:  # whole or not at all
+            partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+            export(model, tokenizer, partial, recipe)
+            shutil.rmtree(target, ignore_errors=True)
+            partial.rename(target)
+            shutil.rmtree(work)
+    print(f"{config.name}: {target}\n{json.dumps(recipe)}", flush=True)
+    return recipe
+
+
+def _trained(config: TinyBaseConfig) -> dict[str, Any] | None:
+    """What a base that is in the cache was made of."""
+    found = cached_base(config) if config.output is None else None
+    if found is None:
+        return None
+    print(f"{config.name} is trained already: {found}", flush=True)
+    recipe: dict[str, Any] = json.loads((found / "recipe.json").read_text(encoding="utf-8"))
+    return recipe
+
+
+@contextmanager
+def _alone(work: Path, name: str) -> Iterator[None]:
+    """Hold the work folder; the lock goes with the process, however it ends."""
     work.mkdir(parents=True, exist_ok=True)
+    with (work / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TrainingError(f"another process trains {name} in {work}: wait for it, or give another work") from None
+        yield
+
+
+def _train(config: TinyBaseConfig, work: Path) -> tuple[dict[str, Any], PreTrainedModel, PreTrainedTokenizerFast]:
+    torch.set_num_threads(config.threads)
     if not (work / "tokenizer").exists():
         train_tokenizer(config).save_pretrained(work / "tokenizer")
     tokenizer = PreTrainedTokenizerFast.from_pretrained(work / "tokenizer")
@@ -294,7 +207,6 @@ def train_base(config: TinyBaseConfig) -> dict[str, Any]:
                 break
     model = trainer.averaged()
     recipe = {
-        "command": "python ray_jobs/train_base.py --config configs/tiny_base.yaml",
         "settings": config.model_dump(exclude={"output", "work"}),
         "steps": trainer.step,
         "tokens": trainer.tokens,
@@ -305,6 +217,5 @@ def train_base(config: TinyBaseConfig) -> dict[str, Any]:
         "measured": {f"demo_{split}": measure(model, tokenizer, 2 * config.evaluate_rows, split) for split in SPLITS},
     }
     trainer.save(work / "state.pt")
-    export(model, tokenizer, Path(config.output), recipe)
-    report(**recipe)
-    return recipe
+    log.close()
+    return recipe, model, tokenizer

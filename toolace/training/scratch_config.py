@@ -1,10 +1,11 @@
-"""Settings of the tiny base model's recipe. Pure pydantic: parsed without torch."""
+"""Settings of a tiny base model's recipe. Pure pydantic: parsed without torch."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from toolace.config import Section, describe_errors
 from toolace.errors import ConfigError
@@ -12,13 +13,18 @@ from toolace.settings_file import parse_yaml, read_settings
 
 
 class TinyBaseConfig(Section):
-    """How the embedded base model is made: architecture, corpus, optimiser, length of the run."""
+    """How a tiny base model is made: architecture, corpus, optimiser, length of the run."""
 
-    output: str = "toolace/assets/tiny_base"
-    """Directory of the exported checkpoint."""
-    work: str = "runs/tiny_base"
-    """Directory of the tokenizer, the resumable state and the log."""
+    name: str = Field("tiny_base", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    output: str | None = None
+    """Directory of the exported checkpoint; unset: in the cache, under name and hash of the recipe."""
+    work: str | None = None
+    """Directory of the tokenizer, the resumable state and the log; unset: beside the checkpoint, until it is done."""
     seed: int = 7
+
+    architecture: Literal["llama", "stablelm"] = "llama"
+    """llama: RMSNorm and rotary positions over whole heads. stablelm: LayerNorm and positions over half of each head.
+    Both have biases on queries, keys and values, a gated feed-forward and one matrix for embedding and output."""
 
     vocabulary: int = Field(2048, ge=512)
     tokenizer_rows: int = Field(24_000, ge=10)
@@ -54,6 +60,14 @@ class TinyBaseConfig(Section):
 
     evaluate_minutes: float = Field(4.0, gt=0)
     evaluate_rows: int = Field(200, ge=1)
+
+    @model_validator(mode="after")
+    def validate_heads(self) -> TinyBaseConfig:
+        if self.width % (4 * self.heads):
+            raise ValueError(
+                f"width {self.width} with {self.heads} heads: give a width that is a multiple of 4 x heads"
+            )
+        return self
 
 
 def load_tiny_base_config(path: str | Path, overrides: list[str] | None = None) -> TinyBaseConfig:

@@ -16,6 +16,11 @@ NEEDS = "`messages` of {role, content}, and `tools` where there are calls"
 def matches(row: Mapping[str, Any]) -> bool:
     """Whether a row is in this format."""
     messages = row.get("messages")
+    if isinstance(messages, str):  # parquet files hold it as JSON text
+        try:
+            messages = json_field(messages, "messages")
+        except RowError:
+            return False
     return isinstance(messages, list) and all(isinstance(m, Mapping) and "role" in m for m in messages)
 
 

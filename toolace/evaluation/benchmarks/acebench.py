@@ -125,7 +125,7 @@ def _accuracy(category: str, verdicts: Sequence[RowVerdict], strict: bool) -> fl
 
 
 def _judge_calls(row: BenchmarkRow, output: str) -> tuple[str | None, str, bool]:
-    answer = read_official(output, squeeze=row.category in DIALOGUES)
+    answer, whole = read_official(output, squeeze=row.category in DIALOGUES)
     if answer.error is not None or not answer.calls:
         return "decoder_failed", answer.error or "no list of calls in brackets", False
     gold: Gold = row.gold
@@ -133,7 +133,7 @@ def _judge_calls(row: BenchmarkRow, output: str) -> tuple[str | None, str, bool]
     failure = None if None in found else found[0]
     if failure is not None:
         return failure.error, failure.detail, False
-    calls = read_calls(output).calls
+    calls = answer.calls if whole else read_calls(output).calls
     return None, "", any(match_calls(calls, wanted, row.chat.tools).correct for wanted in gold.calls)
 
 

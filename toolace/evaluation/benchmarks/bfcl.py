@@ -7,19 +7,22 @@ calls are paired greedily here, as there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from toolace.calls.bfcl import Failure, Language, check_accepted
 from toolace.calls.formats import CallFormat
-from toolace.errors import ParseError
+from toolace.errors import ParseError, RolloutError
 from toolace.evaluation.benchmarks import bfcl_scores
-from toolace.evaluation.benchmarks.base import BenchmarkRow, Output, RowVerdict
+from toolace.evaluation.benchmarks.base import BenchmarkRow, Execute, Output, RowVerdict
 from toolace.evaluation.benchmarks.bfcl_convert import JAVA, JAVASCRIPT
 from toolace.evaluation.benchmarks.bfcl_decode import BROKEN, DecodedCall, decode_python
 from toolace.evaluation.benchmarks.bfcl_java import decode_java
 from toolace.evaluation.benchmarks.bfcl_js import decode_javascript
+from toolace.evaluation.benchmarks.bfcl_process import OfficialProcess
 from toolace.evaluation.benchmarks.bfcl_rows import (
     IRRELEVANCE,
     MULTI_TURN,
@@ -28,32 +31,42 @@ from toolace.evaluation.benchmarks.bfcl_rows import (
     find_files,
     read_category,
 )
-from toolace.evaluation.benchmarks.bfcl_scores import NOT_SCORED
 from toolace.evaluation.benchmarks.bfcl_write import scored_text
+from toolace.evaluation.benchmarks.scoring import NOT_SCORED
 
 _PREFIXED = frozenset({"wrong_func_name", "missing_required", "unexpected_param", "missing_optional"})
 """Kinds that officially carry the name of the checker of one call."""
 
 
 class Bfcl:
-    """The benchmark `bfcl`: v3 and v4 files, non-live, live, relevance and irrelevance.
+    """The benchmark `bfcl`: v3 and v4 files, non-live, live, relevance and irrelevance, multi-turn.
 
-    Multi-turn rows are loaded, but not scored: their verdict's error is `not_scored`, and so the scores that need
-    them are None.
+    Multi-turn rows are judged by the official checker itself, in the environment `official`, or by what `process` is
+    instead. Without it they are loaded, but not scored: their verdict's error is `not_scored`, and so the scores that
+    need them are None.
     """
 
     name = "bfcl"
 
+    def __init__(self, official: Path | None = None, process: OfficialProcess | None = None) -> None:
+        self._folder = None if official is None else official.absolute()
+        self._process = process or (None if self._folder is None else shared_process(self._folder))
+
     def load(self, folder: Path) -> list[BenchmarkRow]:
-        """All rows of the categories whose files are in `folder`. Raises `DataError`."""
-        return [row for category, path in find_files(folder).items() for row in read_category(category, path)]
+        """All rows of the categories whose files are in `folder`. Raises `DataError`, and `ConfigError` where there
+        are multi-turn rows and the official environment cannot be used."""
+        rows = [row for category, path in find_files(folder).items() for row in read_category(category, path)]
+        if self._process is not None and any(row.dialogue is not None for row in rows):
+            self._process.start()
+            return [row if row.dialogue is None else replace(row, not_asked=None) for row in rows]
+        return rows
 
     def judge(self, row: BenchmarkRow, output: Output) -> RowVerdict:
         """The official verdict; `error` is the official `error_type`, with the checker's prefix."""
         if row.problem is not None:
             return RowVerdict(row.id, row.category, False, "bad_row", row.problem)
-        if row.category in MULTI_TURN:
-            return RowVerdict(row.id, row.category, False, NOT_SCORED, NEEDS_BACKENDS)
+        if row.dialogue is not None:
+            return self._judge_dialogue(row, row.dialogue.entry, output)
         text = output if isinstance(output, str) else ""
         try:
             failure = _judge_call_free(row, text) if row.category in IRRELEVANCE + RELEVANCE else _judge(row, text)
@@ -68,9 +81,45 @@ class Bfcl:
         """The calls as a list in brackets, which is what the rules read; see `bfcl_write`."""
         return scored_text(row.category, text, format)
 
+    def _judge_dialogue(self, row: BenchmarkRow, entry: Mapping[str, Any], output: Output) -> RowVerdict:
+        """The official verdict. What stops the official checker is wrong: `timeout`, `memory`, `crashed`, or as in
+        single-turn `uncheckable`."""
+        if self._process is None:
+            return RowVerdict(row.id, row.category, False, NOT_SCORED, NEEDS_BACKENDS)
+        found = self._process.judge(entry, row.gold, output)
+        if failed := found.get("failed"):
+            return RowVerdict(row.id, row.category, False, failed, found["detail"])
+        return RowVerdict(row.id, row.category, found["valid"], found["error_type"], found["detail"])
+
+    def backends(self, format: CallFormat) -> Execute | None:
+        """The official simulated backends; None without their environment."""
+        return None if self._folder is None else Backends(self._folder, format)
+
     def scores(self, verdicts: Iterable[RowVerdict], sizes: Mapping[str, int]) -> dict[str, float | None]:
         """Accuracies by category and by the leaderboard's formulas; see `bfcl_scores`."""
         return bfcl_scores.scores(verdicts, sizes)
+
+
+@cache
+def shared_process(official: Path) -> OfficialProcess:
+    """The one process of that environment which everything in this process shares."""
+    return OfficialProcess(official)
+
+
+@dataclass(frozen=True)
+class Backends:
+    """The official simulated backends for a model of a call format; see `Execute`."""
+
+    official: Path
+    format: CallFormat
+
+    def __call__(self, entry: Mapping[str, Any], texts: Sequence[str]) -> list[str] | None:
+        steps = [scored_text(MULTI_TURN[0], text, self.format) for text in texts]
+        found = shared_process(self.official).execute(entry, steps)
+        if failed := found.get("failed"):
+            raise RolloutError(f"{failed}: {found['detail']}")
+        results: list[str] | None = found["results"]
+        return results
 
 
 def _judge_call_free(row: BenchmarkRow, text: str) -> Failure | None:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from toolace.errors import ParseError
 from toolace.evaluation.benchmarks.bfcl_arithmetic import work_out
+from toolace.evaluation.benchmarks.bfcl_plain import read_plain
 
 BROKEN = (SyntaxError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError, LookupError)
 """What a text that is no list of calls can raise; `ParseError` is a `ValueError`."""
@@ -43,6 +44,8 @@ def bracketed(text: str) -> str:
 def decode_python(text: str) -> list[DecodedCall]:
     """The calls in a text of a Python category. Raises `ParseError` where the leaderboard cannot decode it."""
     source = bracketed(text)
+    if (plain := read_plain(source)) is not None:
+        return list(map(DecodedCall._make, plain))
     try:
         if "\\" not in source and source.isascii():
             body = ast.parse(source, mode="eval").body

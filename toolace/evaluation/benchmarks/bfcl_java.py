@@ -14,11 +14,14 @@ from typing import Any
 
 from toolace.errors import ParseError
 from toolace.evaluation.benchmarks.bfcl_decode import BROKEN, DecodedCall, bracketed
+from toolace.evaluation.benchmarks.bfcl_plain import read_plain_java
 from toolace.evaluation.benchmarks.bfcl_source import JAVA_TOKENS, Node, Parser, node
 
 _PRIMITIVE = frozenset(["int", "long", "short", "byte", "char", "float", "double", "boolean", "void"])
 _VALUES = frozenset(("this", "super", "null", "true", "false"))
+_LITERALS = frozenset(("string", "char", "number"))
 _AFTER_CAST = frozenset(("name", "string", "char", "number"))
+_BEHIND = frozenset(("(", ".", "[", "::", "++", "--"))
 _SHORTEST = 11
 """Bytes from which on tree-sitter repairs a missing `;`: a repair costs 610, giving up 600 and one for each byte."""
 
@@ -29,6 +32,8 @@ _SHORTEST_WITH_COMMA = 20
 def decode_java(text: str) -> list[DecodedCall] | None:
     """The first call of the text, None where it is Java without a call. Raises `ParseError`."""
     source = bracketed(text)[1:-1]
+    if (plain := read_plain_java(source)) is not None:
+        return [DecodedCall._make(plain)]
     try:
         statements = _JavaParser(source).statements()
         call = next((found for statement in statements if (found := _first_call(statement))), None)
@@ -164,9 +169,9 @@ class _JavaParser(Parser):
         return node("other", [parameters, self.take("->"), self.group() if self.at("{") else self.expression()])
 
     def primary(self) -> Node:
-        word = self.peek()
-        if self.kind() in ("string", "char", "number"):
+        if self.kinds[self.position] in _LITERALS:
             return self.take()
+        word = self.peek()
         if self.at("("):
             return self.parenthesised()
         if self.at("[") and not (self.position and self.tokens[self.position - 1].text in ("=", "[")):
@@ -272,7 +277,7 @@ class _JavaParser(Parser):
         return node("other", [*parts, self.take(")")])
 
     def postfix(self, start: Node) -> Node:
-        while True:
+        while self.marks[self.position] in _BEHIND:
             if self.at("(") and start.kind == "name":
                 start = node("call", [start, self.arguments()])
             elif self.at(".") and self.peek(1) == "class":
@@ -290,4 +295,5 @@ class _JavaParser(Parser):
             elif self.at("++", "--"):
                 start = node("other", [start, self.take()])
             else:
-                return start
+                break
+        return start

@@ -12,16 +12,20 @@ from typing import Any
 
 from toolace.errors import ParseError
 from toolace.evaluation.benchmarks.bfcl_decode import BROKEN, DecodedCall, bracketed
+from toolace.evaluation.benchmarks.bfcl_plain import read_plain_javascript
 from toolace.evaluation.benchmarks.bfcl_source import JS_TOKENS, Node, Parser, node
 
 _PREFIX_WORDS = frozenset(("typeof", "void", "delete", "await", "yield"))
 _VALUES = frozenset(("this", "super", "null", "true", "false", "undefined"))
+_LITERALS = frozenset(("string", "number", "template"))
 _NO_VALUES = frozenset(("function", "class", "import", "in", "instanceof"))
 
 
 def decode_javascript(text: str) -> list[DecodedCall] | None:
     """The first statement that is a call, None where there is none. Raises `ParseError`."""
     source = bracketed(text)[1:-1]
+    if (plain := read_plain_javascript(source)) is not None:
+        return [DecodedCall._make(plain)]
     try:
         statements = _JsParser(source).statements()
         call = next((statement for statement in statements if statement.kind == "call"), None)
@@ -103,9 +107,9 @@ class _JsParser(Parser):
         return node("other", [*parts, self.take("=>"), self.group() if self.at("{") else self.expression()])
 
     def primary(self) -> Node:
-        word = self.peek()
-        if self.kind() in ("string", "number", "template"):
+        if self.kinds[self.position] in _LITERALS:
             return self.take()
+        word = self.peek()
         if self.at("("):
             parts = [self.take(), self.expression()]
             while self.at(","):

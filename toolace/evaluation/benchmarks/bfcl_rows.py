@@ -17,7 +17,7 @@ from toolace.calls.schema import Chat, Message, Tool
 from toolace.data.records import RowError
 from toolace.data.schemas import normalise_parameters
 from toolace.errors import DataError
-from toolace.evaluation.benchmarks.base import BenchmarkRow
+from toolace.evaluation.benchmarks.base import BenchmarkRow, Dialogue
 
 NON_LIVE = ("simple_python", "simple_java", "simple_javascript", "multiple", "parallel", "parallel_multiple")
 LIVE = ("live_simple", "live_multiple", "live_parallel", "live_parallel_multiple")
@@ -29,10 +29,13 @@ CATEGORIES = NON_LIVE + IRRELEVANCE[:1] + LIVE + IRRELEVANCE[1:] + RELEVANCE + M
 `memory`), what is not scored (`format_sensitivity`), and v3's executable categories."""
 
 NEEDS_BACKENDS = (
-    "multi-turn rows are judged by running the calls against the official simulated backends, which evaluate model "
-    "output: score them in bfcl-eval's own environment (`make agreement-env`), in a separate process"
+    "multi-turn rows are judged by running the calls against the official simulated backends, in an environment of "
+    "their own: make it with `make agreement-env` and run this beside it, or name it with --official DIR"
 )
-"""Why multi-turn rows are loaded, but neither asked nor scored."""
+"""Why multi-turn rows are loaded, but neither asked nor scored, where that environment is not given."""
+
+MORE_TOOLS = "More functions are at hand now. Try again with them."
+"""What the user says in a turn without words, with which the functions held back appear; the wording is ours."""
 
 _V3_NAMES = {"simple_python": "simple", "simple_java": "java", "simple_javascript": "javascript"}
 _CLASS_FILES = {
@@ -114,26 +117,31 @@ def _row(
         return BenchmarkRow(f"{category}_line_{number + 1}", category, Chat(), {}, None, f"{place}: {problem}")
     name = entry.get("id")
     row_id = name if isinstance(name, str) and name else f"{category}_line_{number + 1}"
-    gold, chat = None, Chat()
+    gold, chat, dialogue = None, Chat(), None
     try:
         if row_id != name:
             raise RowError(f"the id is {name!r}, not a text")
         if category in MULTI_TURN:
-            entry = {**entry, "function": list(_class_functions(path.parent, entry))}
+            shown, held = _class_functions(path.parent, entry)
+            entry = {**entry, "function": shown}
+            dialogue = _dialogue(category, entry, held)
         chat = Chat(tools=tuple(_tools(category, entry.get("function"))), messages=tuple(_messages(entry)))
         if category not in IRRELEVANCE + RELEVANCE:
             gold = _gold(category, entry, answer, answer_problem)
     except (RowError, ValueError) as error:
         return BenchmarkRow(row_id, category, chat, entry, gold, f"{place} ({row_id}): {error!s:.300}")
-    return BenchmarkRow(row_id, category, chat, entry, gold, None, NEEDS_BACKENDS if category in MULTI_TURN else None)
+    if dialogue is not None and len(gold or ()) != len(dialogue.turns) + 1:
+        problem = f"{place} ({row_id}): {len(dialogue.turns) + 1} turn(s), and answers for {len(gold or ())}"
+    needs = None if dialogue is None else NEEDS_BACKENDS
+    return BenchmarkRow(row_id, category, chat, entry, gold, problem, needs, dialogue)
 
 
-def _messages(entry: Mapping[str, Any]) -> Iterator[Message]:
-    """The first turn: single-turn rows have no other."""
+def _messages(entry: Mapping[str, Any], number: int = 0) -> Iterator[Message]:
+    """A turn, the first one: single-turn rows have no other."""
     turns = entry.get("question")
-    if not (isinstance(turns, list) and turns and isinstance(turns[0], list) and turns[0]):
+    if not (isinstance(turns, list) and turns and all(isinstance(turn, list) for turn in turns) and turns[0]):
         raise RowError("`question` is not a list of turns, each a list of messages")
-    for message in turns[0]:
+    for message in turns[number]:
         if not isinstance(message, dict) or message.get("role") not in ("system", "user", "assistant"):
             raise RowError(f"a message has no role and content: {message!r:.80}")
         yield Message(role=message["role"], content=str(message.get("content", "")))
@@ -174,6 +182,8 @@ def _gold(category: str, entry: Mapping[str, Any], answer: Any, problem: str | N
     if not isinstance(gold, list) or not gold:
         raise RowError("its answer has no ground_truth list")
     if category in MULTI_TURN:
+        if not all(isinstance(turn, list) and all(isinstance(call, str) for call in turn) for turn in gold):
+            raise RowError("its answer is no list of calls, as texts, for each turn")
         return gold
     names = {function["name"] for function in entry["function"]}
     for call in gold:
@@ -187,11 +197,41 @@ def _gold(category: str, entry: Mapping[str, Any], answer: Any, problem: str | N
     return gold
 
 
-def _class_functions(folder: Path, entry: Mapping[str, Any]) -> Iterator[Any]:
-    """The functions of a multi-turn entry's classes; those that it holds back until a later turn are left out."""
-    held = {name for names in (entry.get("missed_function") or {}).values() for name in names}
-    for name in entry.get("involved_classes") or ():
+def _dialogue(category: str, entry: Mapping[str, Any], held: Mapping[int, list[Any]]) -> Dialogue:
+    """The turns after the first, and what the backends start from."""
+    config = entry.get("initial_config", {})
+    if not isinstance(config, dict):
+        raise RowError("`initial_config` is no object")
+    turns = []
+    for number in range(1, len(entry["question"]) if isinstance(entry.get("question"), list) else 1):
+        messages = tuple(_messages(entry, number))
+        turns.append((Message(role="user", content=MORE_TOOLS),) if number in held and not messages else messages)
+        if not turns[-1]:
+            raise RowError(f"turn {number} has no message")
+    tools = {number: tuple(_tools(category, functions)) for number, functions in held.items()}
+    start = {"id": entry["id"], "initial_config": config, "involved_classes": entry["involved_classes"]}
+    return Dialogue(tuple(turns), start, tools)
+
+
+def _class_functions(folder: Path, entry: Mapping[str, Any]) -> tuple[list[Any], dict[int, list[Any]]]:
+    """The functions of a multi-turn entry's classes, and those that it holds back by the turn that brings them."""
+    functions = []
+    classes = entry.get("involved_classes")
+    if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
+        raise RowError("`involved_classes` is no list of names")
+    for name in classes:
         path = folder / "multi_turn_func_doc" / f"{_CLASS_FILES.get(name, name)}.json"
         if not path.is_file():
             raise RowError(f"multi_turn_func_doc/{path.name} with the functions of {name} is missing")
-        yield from (function for function, _ in _lines(path) if function and function.get("name") not in held)
+        functions += [function for function, _ in _lines(path) if function]
+    missed = entry.get("missed_function") or {}
+    if not (isinstance(missed, dict) and all(isinstance(names, list) for names in missed.values())):
+        raise RowError("`missed_function` is no object with a list of names for each turn")
+    held: dict[int, list[Any]] = {}
+    for turn, names in missed.items():
+        for name in names:
+            # As officially: one name, one function.
+            found = next((number for number, function in enumerate(functions) if function.get("name") == name), None)
+            if found is not None:
+                held.setdefault(int(turn), []).append(functions.pop(found))
+    return functions, held

@@ -21,9 +21,7 @@ from statistics import fmean
 
 from toolace.evaluation.benchmarks.base import RowVerdict
 from toolace.evaluation.benchmarks.bfcl_rows import CATEGORIES, LIVE, MULTI_TURN
-
-NOT_SCORED = "not_scored"
-"""The error of a verdict on a row that was loaded, but not judged."""
+from toolace.evaluation.benchmarks.scoring import NOT_SCORED
 
 AGENTIC = ("web_search", "memory")
 """Parts of v4's overall score that are never run here: they need the web and an embedding model."""

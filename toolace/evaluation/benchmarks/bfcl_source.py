@@ -46,6 +46,7 @@ _BINARY = frozenset((
     "<", ">", "<=", ">=", "instanceof", "in",
 ))  # fmt: skip
 _PREFIX = frozenset(["+", "-", "!", "~", "++", "--"])
+_AHEAD = 4
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -67,28 +68,34 @@ class Parser:
         self.tokens = _tokens(source, pattern)
         self.position = 0
         self.prefix = _PREFIX | prefix_words
+        self.kinds = [token.kind for token in self.tokens] + _AHEAD * ["end"]
+        self.marks = [
+            *(token.text if token.kind in ("operator", "name") else None for token in self.tokens),
+            *_AHEAD * [None],
+        ]
+        """Texts of operators and names, None for other tokens."""
 
     def peek(self, ahead: int = 0) -> str:
-        """The text of a coming token; empty at the end."""
+        """The text of a coming token, at most `_AHEAD` - 1 ahead; empty at the end."""
         index = self.position + ahead
         return self.tokens[index].text if index < len(self.tokens) else ""
 
     def kind(self, ahead: int = 0) -> str:
-        index = self.position + ahead
-        return self.tokens[index].kind if index < len(self.tokens) else "end"
+        return self.kinds[self.position + ahead]
 
     def at(self, *texts: str) -> bool:
-        return self.kind() in ("operator", "name") and self.peek() in texts
+        return self.marks[self.position] in texts
 
     def take(self, *texts: str) -> Node:
         """The next token, which must be one of `texts` where some are given."""
-        if self.position >= len(self.tokens):
+        position = self.position
+        if position >= len(self.tokens):
             raise ParseError("the source ends too early")
-        token = self.tokens[self.position]
-        if texts and not self.at(*texts):
-            raise ParseError(f"expected {' or '.join(texts)} at {self.source[token.start :]!r:.40}")
-        self.position += 1
-        return token
+        if texts and self.marks[position] not in texts:
+            start = self.tokens[position].start
+            raise ParseError(f"expected {' or '.join(texts)} at {self.source[start:]!r:.40}")
+        self.position = position + 1
+        return self.tokens[position]
 
     def take_kind(self, *kinds: str) -> Node:
         if self.kind() not in kinds:
@@ -137,7 +144,7 @@ class Parser:
         if function := self.function():
             return function
         left = self.ternary()
-        if self.kind() == "operator" and self.peek() in ASSIGNMENTS and left.kind in ("name", "member", "list"):
+        if self.marks[self.position] in ASSIGNMENTS and left.kind in ("name", "member", "list"):
             operator = self.take()
             return node("assignment", [left, operator, self.expression()], operator.text)
         return left
@@ -150,13 +157,13 @@ class Parser:
 
     def binary(self) -> Node:
         parts = [self.unary()]
-        while self.kind() in ("operator", "name") and self.peek() in _BINARY:
+        while self.marks[self.position] in _BINARY:
             parts.append(self.take())
             parts.append(self.unary())
         return parts[0] if len(parts) == 1 else node("other", parts)
 
     def unary(self) -> Node:
-        if self.kind() in ("operator", "name") and self.peek() in self.prefix:
+        if self.marks[self.position] in self.prefix:
             return node("other", [self.take(), self.unary()])
         return self.postfix(self.primary())
 
@@ -178,10 +185,11 @@ def node(kind: str, children: list[Node], text: str = "") -> Node:
 
 def _tokens(source: str, pattern: re.Pattern[str]) -> list[Node]:
     found: list[Node] = []
-    position = 0
-    while position < len(source):
+    position, end = 0, len(source)
+    regular = pattern is JS_TOKENS and "/" in source
+    while position < end:
         match = None
-        if pattern is JS_TOKENS and source[position] == "/" and source[position : position + 2] not in ("//", "/*"):
+        if regular and source[position] == "/" and source[position : position + 2] not in ("//", "/*"):
             before = found[-1] if found else None
             if before is None or (before.kind == "operator" and before.text not in (")", "]", "}")):
                 match = _REGEX.match(source, position)
@@ -191,7 +199,7 @@ def _tokens(source: str, pattern: re.Pattern[str]) -> list[Node]:
             if match is None:
                 raise ParseError(f"no token at {source[position:]!r:.40}")
             kind = match.lastgroup or ""
+        start, position = match.span()
         if kind != "space":
-            found.append(Node(kind, match.start(), match.end(), (), match[0]))
-        position = match.end()
+            found.append(Node(kind, start, position, (), match[0]))
     return found

@@ -12,7 +12,7 @@ from toolace.calls.literals import UnreadableError, read_value
 from toolace.calls.schema import Call, Chat, canonical_json
 from toolace.data.records import RowError, parse_json, shorten
 from toolace.errors import DataError
-from toolace.evaluation.benchmarks.base import BenchmarkRow, RowVerdict
+from toolace.evaluation.benchmarks.base import BenchmarkRow, Execute, RowVerdict
 
 _OTHER_FORMATS: tuple[CallFormat, ...] = ("hermes", "llama3_json")
 _WHOLE = 2**53
@@ -22,11 +22,15 @@ _LONG = 10_000
 
 
 class AsWritten:
-    """A benchmark whose rules read every call format."""
+    """A benchmark whose rules read every call format, and whose calls nothing executes."""
 
     def scored_text(self, row: BenchmarkRow, text: str, format: CallFormat) -> str:
         """The text as it is."""
         return text
+
+    def backends(self, format: CallFormat) -> Execute | None:
+        """None."""
+        return None
 
 
 def find_file(folder: Path, names: Iterable[str], below: Iterable[str] = ()) -> Path | None:

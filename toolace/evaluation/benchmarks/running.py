@@ -15,7 +15,7 @@ from toolace.data.storing import to_row
 from toolace.errors import ConfigError, DataError
 from toolace.evaluation.benchmarks.base import Benchmark, BenchmarkRow
 from toolace.evaluation.benchmarks.scoring import FAILED, MISSING, Prediction, Scored, index_rows, score_rows
-from toolace.evaluation.program import DIRECT, AnswerRecord
+from toolace.evaluation.program import DIRECT, AnswerRecord, ArmAnswer, DialogueAnswer
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,7 @@ def score_arms(
             if row.id in failed:
                 lines.append({"id": row.id, "output": "", FAILED: failed[row.id]})
             else:
-                raw = answers[row.id].arms[arm].text
-                lines.append({"id": row.id, "output": benchmark.scored_text(row, raw, format), "raw": raw})
+                lines.append({"id": row.id, **_output(benchmark, row, answers[row.id].arms[arm], format)})
         given = [Prediction(line["id"], line["output"], f"the arm {arm}", line.get(FAILED)) for line in lines]
         # Loaded, but judged by rules that are not offered: the benchmark's own verdict says so.
         given += [Prediction(row.id, "", "") for row in plan.rows if row.not_asked and row.category in plan.categories]
@@ -133,6 +132,14 @@ def score_arms(
         text = "".join(json.dumps(line) + "\n" for line in lines)
         scored[arm] = ArmScored(found, text.encode(), report)
     return scored
+
+
+def _output(benchmark: Benchmark, row: BenchmarkRow, answer: ArmAnswer, format: CallFormat) -> dict[str, Any]:
+    """The text or texts to score, and as the model wrote them."""
+    if not isinstance(answer, DialogueAnswer):
+        return {"output": benchmark.scored_text(row, answer.text, format), "raw": answer.text}
+    turns = [[benchmark.scored_text(row, text, format) for text in steps] for steps in answer.turns]
+    return {"output": turns, "raw": answer.turns}
 
 
 def build_report(benchmark: Benchmark, plan: Plan, scored: Mapping[str, ArmScored]) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from toolace.storage import Store
 
 MISSING = "no_prediction"
 """The error of a row that no prediction is for; such a row is written as wrong and has no part in any score."""
+NOT_SCORED = "not_scored"
+"""The error of a row that was loaded, but not judged: its rules are not at hand."""
 FAILED = "unanswered"
 """The error of a row for which the model gave no answer (its prompt was too long, the engine failed): it is wrong,
 whatever the rules say about an empty text. Also the key of a prediction's reason."""
@@ -43,6 +45,10 @@ class Scored:
     def bad_rows(self) -> list[RowVerdict]:
         """The verdicts on rows whose files are faulty: in the denominator, as wrong."""
         return [verdict for verdict in self.verdicts if verdict.error == "bad_row"]
+
+    def not_scored(self) -> list[RowVerdict]:
+        """The verdicts on rows that were loaded, but not judged: without a part in any score."""
+        return [verdict for verdict in self.verdicts if verdict.error == NOT_SCORED]
 
     def lines(self) -> bytes:
         """The verdicts as JSON lines `{"id", "category", "correct", "error"}`."""

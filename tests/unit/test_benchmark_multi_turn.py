@@ -1,0 +1,394 @@
+"""Multi-turn rows of BFCL: the process of the official checker (with stand-ins for it), verdicts, and dialogues."""
+
+from __future__ import annotations
+
+import ast
+import json
+import pickle
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from benchmark_answers import FUNCTION, write_bfcl
+from official_stub import write_stub
+
+from toolace.calls.schema import Call, Chat, Message, Tool
+from toolace.cli.main import main
+from toolace.config import RefineConfig
+from toolace.errors import ConfigError, RolloutError
+from toolace.evaluation.benchmarks import benchmark_named, bfcl_process
+from toolace.evaluation.benchmarks.base import Dialogue
+from toolace.evaluation.benchmarks.bfcl import Backends, Bfcl
+from toolace.evaluation.benchmarks.bfcl_process import OfficialProcess, find_official
+from toolace.evaluation.benchmarks.bfcl_rows import MORE_TOOLS
+from toolace.evaluation.benchmarks.running import plan_rows, questions, score_arms
+from toolace.evaluation.benchmarks.scoring import score_predictions
+from toolace.evaluation.dialogue import MOST_STEPS, answer_row
+from toolace.rollouts.program import Completion, Request, drive
+
+ENTRY = {"id": "multi_turn_base_0", "initial_config": {"a": 1}, "involved_classes": []}
+
+
+@pytest.fixture
+def stub(tmp_path: Path) -> Iterator[OfficialProcess]:
+    """The real child with a stand-in for the official package; a second of CPU for each request."""
+    process = OfficialProcess(tmp_path, command=write_stub(tmp_path / "stub"))
+    yield process
+    process.close()
+
+
+def execute(process: OfficialProcess, *calls: str) -> Any:
+    found = process.execute(ENTRY, [json.dumps(list(calls))])
+    return found.get("results", found)
+
+
+def test_calls_are_executed_from_the_start_of_a_dialogue(stub: OfficialProcess) -> None:
+    assert execute(stub, "config['a']", "1 / 0", "long") == ["1", "Error during execution: division by zero", "False"]
+    two = [json.dumps(["count.append(1)"]), json.dumps(["len(count)"])]
+    for _ in range(2):  # nothing stays from one request to the next
+        assert stub.execute(ENTRY, two) == {"results": ["1"]}
+    assert stub.execute(ENTRY, [*two, "no calls"]) == stub.execute(ENTRY, [*two, "[]"]) == {"results": None}
+    assert stub.execute(ENTRY, ["no calls", two[1]]) == {"results": ["0"]}
+    long = {**ENTRY, "id": "multi_turn_long_context_0"}
+    assert stub.execute(long, ['["long"]']) == {"results": ["True"]}
+
+
+@pytest.mark.parametrize(
+    ("call", "failed"),
+    [
+        ("9 ** 9 ** 9", "timeout"),
+        ("sys.exit()", "crashed"),
+        ("inspect.os._exit(0)", "crashed"),
+        ("inspect.os.abort()", "crashed"),
+    ],
+)
+def test_a_call_that_hangs_or_ends_its_process_loses_itself_alone(
+    stub: OfficialProcess, call: str, failed: str
+) -> None:
+    stub.start()
+    child = stub._child
+    assert stub.execute(ENTRY, [json.dumps([call])])["failed"] == failed
+    assert stub.judge(ENTRY, [[call]], [[json.dumps([call])]])["failed"] == failed
+    assert execute(stub, "1 + 1") == ["2"] and stub._child is child, "the process itself died"
+
+
+def test_a_call_that_waits_is_ended_by_the_clock(tmp_path: Path) -> None:
+    process = OfficialProcess(tmp_path, command=write_stub(tmp_path / "stub", seconds=1))
+    process.start()
+    child = process._child
+    found = process.execute(ENTRY, ['["time.sleep(600)"]'])
+    assert found == {"failed": "timeout", "detail": "the calls took longer than 1 s"} and process._child is child
+    process.close()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "open({path!r}, 'w')",
+        "inspect.os.open({path!r}, inspect.os.O_CREAT)",
+        "inspect.os.remove({path!r})",
+        "inspect.os.mkdir({path!r} + 'x')",
+        "inspect.os.system('true')",
+        "inspect.os.fork()",
+        "inspect.os.kill(inspect.os.getppid(), 9)",
+        "__import__('subprocess').run(['true'])",
+        "__import__('socket').socket()",
+    ],
+)
+def test_a_call_reaches_no_files_processes_or_sockets(stub: OfficialProcess, tmp_path: Path, call: str) -> None:
+    kept = tmp_path / "kept"
+    kept.write_text("kept")
+    (result,) = execute(stub, call.format(path=str(kept)))
+    assert "is not open to calls" in result
+    assert kept.read_text() == "kept" and execute(stub, "2") == ["2"]
+
+
+def test_a_call_has_no_input_no_output_and_little_memory(stub: OfficialProcess) -> None:
+    assert execute(stub, "print('{}')", "input()") == ["None", "Error during execution: EOF when reading a line"]
+    (result,) = execute(stub, "len('x' * 10**10)")
+    assert result.startswith("Error during execution")
+    assert execute(stub, "sorted(inspect.os.environ)") == [
+        str(sorted(("BFCL_PROJECT_ROOT", "LC_ALL", "PYTHONHASHSEED")))
+    ]
+
+
+def test_verdicts_of_the_child(stub: OfficialProcess) -> None:
+    gold = [["1", "2"], []]
+    right = {"valid": True, "error_type": None, "detail": ""}
+    for output in ([['["1", "2"]'], []], [['["1"]', "prose", '["2"]'], ["prose", "[]"]]):
+        assert stub.judge(ENTRY, gold, output) == right
+    wrong = stub.judge(ENTRY, gold, [['["1"]'], []])
+    assert wrong == {"valid": False, "error_type": "multi_turn:multi_turn_base", "detail": "not the gold"}
+    for output in ([], [['["1", "2"]']], [['["1", "2"]'], [], []]):
+        assert stub.judge(ENTRY, gold, output)["error_type"] == "multi_turn:force_terminated"
+    assert stub.judge(ENTRY, gold, "text")["error_type"] == "multi_turn:inference_error"
+    found = stub.judge(ENTRY, [["raise"]], [['["raise"]']])
+    assert found["failed"] == "uncheckable" and "no verdict" in found["detail"]
+
+
+FAKE = """
+import json, os, sys, time
+print(json.dumps({"ready": VERSION}), flush=True)
+for line in sys.stdin:
+    request = json.loads(line)
+    what = request["steps"][0]
+    if what == "die":
+        os._exit(3)
+    if what == "hang":
+        time.sleep(600)
+    if what == "talk":
+        print("this is no JSON", flush=True)
+    print(json.dumps({"results": [str(os.getpid())]}), flush=True)
+    if what == "die later":
+        os._exit(3)
+"""
+
+
+def fake(tmp_path: Path, text: str = FAKE, version: str = bfcl_process.VERSION) -> OfficialProcess:
+    """A child of another kind, one that is killed itself."""
+    script = tmp_path / "fake.py"
+    script.write_text(text.replace("VERSION", repr(version)))
+    return OfficialProcess(tmp_path, command=[sys.executable, str(script)])
+
+
+@pytest.mark.parametrize(("what", "failed"), [("die", "crashed"), ("hang", "timeout"), ("talk", "crashed")])
+def test_a_dead_child_is_started_again_and_one_row_is_lost(tmp_path: Path, what: str, failed: str) -> None:
+    process = fake(tmp_path)
+    first = process.execute(ENTRY, ["x"])["results"]
+    assert process.execute(ENTRY, ["x"])["results"] == first
+    patience, process.patience = process.patience, 1 if what == "hang" else process.patience
+    assert process.execute(ENTRY, [what])["failed"] == failed
+    process.patience = patience
+    again = process.execute(ENTRY, ["x"])["results"]
+    assert again != first and process.execute(ENTRY, ["x"])["results"] == again
+    process.close()
+
+
+def test_a_child_that_died_between_rows_loses_none(tmp_path: Path) -> None:
+    process = fake(tmp_path)
+    process.execute(ENTRY, ["die later"])
+    assert process._child is not None
+    process._child.process.wait(10)
+    assert "results" in process.execute(ENTRY, ["x"])
+    process.close()
+
+
+def test_an_environment_that_cannot_be_used_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"bfcl-eval 1.0, not .*agreement-env"):
+        fake(tmp_path, version="1.0").start()
+    with pytest.raises(ConfigError, match="a sad end"):
+        fake(tmp_path, "raise SystemExit('a sad end')").start()
+    with pytest.raises(ConfigError, match=r"bin.python is missing.*agreement-env"):
+        find_official(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert find_official() is None
+    python = tmp_path / ".agreement" / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    assert find_official() is None, "an installation that was broken off"
+    (python.parents[1] / ".installed").touch()
+    assert find_official() == python.parents[1] == find_official(Path(".agreement/venv"))
+    with pytest.raises(ConfigError, match="cannot be used"):  # this Python has no bfcl-eval
+        OfficialProcess(python.parents[1]).start()
+    with pytest.raises(ConfigError, match="apibank has no part"):
+        benchmark_named("apibank", tmp_path)
+
+
+def test_the_child_imports_the_standard_library_alone() -> None:
+    source = Path(bfcl_process.__file__).with_name("bfcl_child.py").read_text()
+    found = {
+        name.split(".")[0]
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names])
+    }
+    assert found <= sys.stdlib_module_names
+
+
+def write_dialogues(folder: Path) -> Path:
+    """The small folder, its multi-turn row in three turns; the tool `held` appears with the second."""
+    write_bfcl(folder, faulty=False)
+    turns = [[{"role": "user", "content": "one"}], [], [{"role": "user", "content": "three"}]]
+    row = {"id": "multi_turn_base_0", "question": turns, "initial_config": {"k": 1}, "involved_classes": ["MathAPI"]}
+    (folder / "BFCL_v4_multi_turn_base.json").write_text(json.dumps(row | {"missed_function": {"1": ["held"]}}) + "\n")
+    gold = {"id": "multi_turn_base_0", "ground_truth": [["1"], [], ["2", "3"]]}
+    (folder / "possible_answer" / "BFCL_v4_multi_turn_base.json").write_text(json.dumps(gold) + "\n")
+    docs = [FUNCTION, {**FUNCTION, "name": "held"}]
+    (folder / "multi_turn_func_doc" / "math_api.json").write_text("".join(json.dumps(doc) + "\n" for doc in docs))
+    return folder
+
+
+def test_rows_bring_their_dialogue(tmp_path: Path, stub: OfficialProcess) -> None:
+    data = write_dialogues(tmp_path / "data")
+    row = Bfcl(process=stub).load(data)[-1]
+    assert row.dialogue is not None and row.problem is None and row.not_asked is None
+    assert [tool.name for tool in row.chat.tools] == ["f"] and [m.content for m in row.chat.messages] == ["one"]
+    assert [[m.content for m in turn] for turn in row.dialogue.turns] == [[MORE_TOOLS], ["three"]]
+    assert {turn: [tool.name for tool in tools] for turn, tools in row.dialogue.held.items()} == {1: ["held"]}
+    assert row.dialogue.entry == {"id": row.id, "initial_config": {"k": 1}, "involved_classes": ["MathAPI"]}
+    assert Bfcl().load(data)[-1].not_asked is not None
+    file, questions = data / "possible_answer" / "BFCL_v4_multi_turn_base.json", data / "BFCL_v4_multi_turn_base.json"
+    for gold, problem in (([["1"]], "3 turn(s), and answers for 1"), (["1", "2", "3"], "list of calls")):
+        file.write_text(json.dumps({"id": "x", "ground_truth": gold}))
+        assert problem in str(Bfcl().load(data)[-1].problem)
+    good = json.loads(questions.read_text())
+    for change, problem in (
+        ({"involved_classes": [{}]}, "`involved_classes`"),
+        ({"initial_config": 1}, "`initial_config`"),
+        ({"missed_function": {"1": "held"}}, "`missed_function`"),
+        ({"missed_function": {}}, "turn 1 has no message"),
+        ({"question": [good["question"][0], 7]}, "`question`"),
+    ):
+        questions.write_text(json.dumps(good | change))
+        assert problem in str(Bfcl().load(data)[-1].problem)
+
+
+def test_predictions_are_scored_by_the_child(tmp_path: Path, stub: OfficialProcess) -> None:
+    data, file = write_dialogues(tmp_path / "data"), tmp_path / "p.jsonl"
+    bench = Bfcl(process=stub)
+    for output, error in (
+        ([['["1"]'], [], ['["2"]', '["3"]']], None),
+        ([['["1"]'], [], ['["2"]']], "multi_turn:multi_turn_base"),
+        ([['["1"]'], []], "multi_turn:force_terminated"),
+        ("", "multi_turn:inference_error"),
+        ([['["sys.exit()"]'], [], []], "crashed"),
+    ):
+        file.write_text(json.dumps({"id": "multi_turn_base_0", "output": output}) + "\n")
+        found = score_predictions(bench, data, file)
+        assert (found.verdicts[-1].correct, found.verdicts[-1].error) == (error is None, error)
+        assert found.scores["multi_turn_base"] == float(error is None) and not found.not_scored()
+
+
+def test_the_command_says_what_is_not_scored_and_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, file = write_dialogues(tmp_path / "data"), tmp_path / "p.jsonl"
+    monkeypatch.chdir(tmp_path)
+    file.write_text(json.dumps({"id": "multi_turn_base_0", "output": []}) + "\n")
+    args = ["toolace", "evaluate", "--benchmark", "bfcl", "--data", str(data), "--predictions", str(file)]
+    for more, code, said in (
+        ([], 0, r"1 row(s) not scored"),
+        (["--official", "none"], 1, "no environment in none"),
+    ):
+        monkeypatch.setattr(sys, "argv", [*args, *more])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        err = capsys.readouterr().err
+        assert int(stopped.value.code or 0) == code
+        assert said in err and "make agreement-env" in err and "--official" in err
+
+
+DIALOGUE = Dialogue(
+    turns=((Message(role="user", content="two"),), (Message(role="user", content="three"),)),
+    entry=ENTRY,
+    held={1: (Tool(name="held"),)},
+)
+CHAT = Chat(tools=(Tool(name="f"),), messages=(Message(role="user", content="one"),))
+OPTIONS: dict[str, Any] = {
+    "refine_config": RefineConfig(),
+    "format": "pythonic",
+    "dialogues": {"multi_turn_base_0": DIALOGUE},
+}
+
+
+def backends(entry: Mapping[str, Any], texts: Sequence[str]) -> list[str] | None:
+    """A result that tells how many steps with calls there were."""
+    assert entry is ENTRY
+    if "hang" in texts[-1]:
+        raise RolloutError("timeout")
+    return [f"r{len(texts)}"] * texts[-1].count("(") if texts[-1].startswith("[") else None
+
+
+def hold(answers: Mapping[str, str], **changes: Any) -> tuple[dict[str, Any], list[Chat]]:
+    """Hold the dialogue with a model that answers the last message by `answers`; the record, and what was asked."""
+    asked: list[Chat] = []
+
+    def answer(request: Request) -> Completion:
+        asked.append(request.chat)
+        last = request.chat.messages[-1].content
+        draft = request.chat.messages[-2].content if last.startswith("Check the answer") else None
+        text = answers.get(f"draft {draft}", draft) if draft is not None else answers[last]
+        return Completion(text, tokens=2, prompt_tokens=10)
+
+    (sample,) = questions([row_of(CHAT)])
+    return drive(answer_row(sample, **OPTIONS | {"execute": backends} | changes), answer), asked
+
+
+def row_of(chat: Chat) -> Any:
+    from toolace.evaluation.benchmarks.base import BenchmarkRow
+
+    return BenchmarkRow("multi_turn_base_0", "multi_turn_base", chat, {}, [[], [], []])
+
+
+def test_a_dialogue_goes_turn_by_turn_and_step_by_step() -> None:
+    script = {"one": "[f(n=1), f(n=2)]", "r1": "done", "two": "sorry", "three": "[held(n=3)]", "r2": "end"}
+    record, asked = hold(script, refine_config=RefineConfig(max_rounds=0))
+    turns = (("[f(n=1), f(n=2)]", "done"), ("sorry",), ("[held(n=3)]", "end"))
+    assert record["arms"]["direct"] == record["arms"]["adaptive"]
+    direct = record["arms"]["direct"]
+    assert (direct["turns"], direct["text"], direct["stopped"]) == (turns, "end", "direct")
+    assert (direct["model_calls"], direct["tokens"], direct["prompt_tokens"]) == (5, 10, 50)
+    assert record["asked"] == len(asked) == 5, "an arm asked again what was answered"
+    assert [[tool.name for tool in chat.tools] for chat in asked] == [["f"], ["f"]] + [["f", "held"]] * 3
+    assert asked[1].messages[1:] == (
+        Message(role="assistant", calls=(Call(name="f", arguments={"n": 1}), Call(name="f", arguments={"n": 2}))),
+        Message(role="tool", content="r1", name="f"),
+        Message(role="tool", content="r1", name="f"),
+    )
+    assert [m.role for m in asked[2].messages] == ["user", "assistant", "tool", "tool", "assistant", "user"]
+
+
+def test_an_arm_that_refines_executes_what_it_ended_with() -> None:
+    script = {"one": "[f(n=1)]", "draft [f(n=1)]": "[f(n=5)]", "r1": "a", "two": "b", "three": "c"}
+    record, _ = hold(script, fixed_rounds=(1,))
+    arms = record["arms"]
+    assert list(arms) == ["direct", "adaptive", "fixed_1"]
+    assert arms["direct"]["turns"][0] == ("[f(n=1)]", "a") and arms["adaptive"]["turns"][0] == ("[f(n=5)]", "a")
+    assert arms["direct"]["model_calls"] == 4 and arms["fixed_1"]["rounds"] == 4
+    assert arms["adaptive"]["model_calls"] == 3 + 3 * 2  # the changed step asks once more
+
+
+def test_too_many_steps_end_the_dialogue() -> None:
+    record, _ = hold({"one": "[f()]", **{f"r{n}": "[f()]" for n in range(1, 99)}})
+    assert record["arms"]["direct"]["turns"] == (("[f()]",) * (MOST_STEPS + 1),)
+    last = {f"r{n}": "[f()]" for n in range(1, MOST_STEPS)} | {f"r{MOST_STEPS}": "end", "two": "b", "three": "c"}
+    record, _ = hold({"one": "[f()]", **last})
+    assert record["arms"]["direct"]["turns"] == (("[f()]",) * MOST_STEPS + ("end",), ("b",), ("c",))
+
+
+def test_calls_that_stop_the_backends_end_the_dialogue() -> None:
+    record, _ = hold({"one": "a", "two": "[hang()]"})
+    assert record["arms"]["direct"]["turns"] == (("a",), ("[hang()]",))
+
+
+def test_answers_of_dialogues_are_scored(tmp_path: Path, stub: OfficialProcess) -> None:
+    data = write_dialogues(tmp_path / "data")
+    bench = Bfcl(process=stub)
+    plan = plan_rows(bench, data, ["multi_turn_base"])
+    assert [row.id for row in plan.asked] == ["multi_turn_base_0"]
+    arm = {"text": "", "rounds": 0, "stopped": "direct", "model_calls": 1, "scored": 0, "tokens": 1, "prompt_tokens": 1}
+    turns = [['["1"]', "prose"], ["prose"], ['["2", "3"]']]
+    record = {
+        "id": "multi_turn_base_0",
+        "kind": "",
+        "chain": [],
+        "asked": 1,
+        "arms": {"direct": {**arm, "turns": turns}},
+    }
+    scored = score_arms(bench, plan, [record], ["direct"], "pythonic")["direct"]
+    assert scored.report["scores"]["multi_turn_base"] == 1.0
+    assert scored.report["categories"] == {"multi_turn_base": {"n": 1, "judged": 1, "correct": 1}}
+    assert json.loads(scored.predictions) == {"id": "multi_turn_base_0", "output": turns, "raw": turns}
+    failed = score_arms(bench, plan, [{"id": "multi_turn_base_0", "error": "too long"}], ["direct"], "pythonic")
+    assert failed["direct"].found.verdicts[-1].error == "unanswered"
+
+
+def test_the_program_of_dialogues_can_travel(tmp_path: Path) -> None:
+    program = partial(answer_row, **OPTIONS | {"execute": Backends(tmp_path, "hermes")})
+    assert pickle.loads(pickle.dumps(program)).keywords["execute"] == Backends(tmp_path, "hermes")
+    (sample,) = questions([row_of(CHAT)])
+    with pytest.raises(RolloutError, match="nothing executes"):
+        drive(answer_row(sample, **OPTIONS | {"execute": None}), lambda request: Completion(""))

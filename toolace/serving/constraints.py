@@ -1,0 +1,90 @@
+"""What an answer must follow: checked before an engine compiles it, because one request's schema can hold up all.
+
+An engine compiles the schemas of tools that must be called, `response_format` and `structured_outputs` into grammars.
+Large counts make such a grammar gigabytes large and minutes slow, for every request of the engine. What is small
+enough and still cannot be followed comes back as vLLM's unspecific 500; `blamed` says it as the 400 that it is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from toolace.serving.errors import ApiError, bad_request, from_upstream, generation_failed
+from toolace.serving.tools import kind
+
+MAX_COUNT = 1_000
+"""Largest count in a schema, or in a repetition of a pattern."""
+_COUNTS = ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties", "minContains")
+_MAX_INTEGER = 2**63 - 1
+_REPETITION = re.compile(r"\{\s*(\d*)\s*(?:,\s*(\d*)\s*)?\}")
+_PATTERNS = ("pattern", "regex", "grammar")
+_DATA = ("const", "enum", "default", "examples")
+"""Keywords whose values are data: what looks like a keyword in there is none."""
+
+
+def constraint_of(body: Mapping[str, Any]) -> str | None:
+    """The field of a request that its answer must follow; None where it may say anything."""
+    if body.get("structured_outputs"):
+        return "structured_outputs"
+    wanted = body.get("response_format")
+    if isinstance(wanted, dict) and wanted.get("type") not in (None, "text"):
+        return "response_format"
+    return "tools" if body.get("tools") and body.get("tool_choice") not in (None, "auto", "none") else None
+
+
+def check_constraints(body: Mapping[str, Any]) -> None:
+    """Refuse what would hold up the engine. Raises a 400 naming the place."""
+    if body.get("tool_choice") not in (None, "auto", "none"):
+        _check(body.get("tools"), "tools")
+    _check(body.get("response_format"), "response_format")
+    given = body.get("structured_outputs")
+    if given is not None and not isinstance(given, dict):
+        raise bad_request("structured_outputs", f"must be an object, got {kind(given)}")
+    for name, value in (given or {}).items():
+        at = f"structured_outputs.{name}"
+        if isinstance(value, str) and name in ("json", "structural_tag"):
+            try:
+                value = json.loads(value)
+            except (ValueError, RecursionError):
+                raise bad_request(at, "is not valid JSON") from None
+        _check({name: value} if name in _PATTERNS else value, "structured_outputs" if name in _PATTERNS else at)
+
+
+def blamed(failure: BaseException | Mapping[str, Any], body: Mapping[str, Any]) -> ApiError:
+    """`from_upstream`, but a 400 that names the request's own constraint where that is what failed."""
+    field = constraint_of(body)
+    if field is None or not generation_failed(failure):
+        return from_upstream(failure)
+    return bad_request(
+        field, "cannot be followed: no answer fits it, or it is more than the engine can compile. Make it simpler"
+    )
+
+
+def _check(schema: Any, at: str) -> None:
+    """Look through a schema, one level after the other, for what is too large."""
+    level = [(schema, at, False)]
+    while level:
+        following: list[tuple[Any, str, bool]] = []
+        for value, place, data in level:
+            if isinstance(value, list):
+                following += [(item, f"{place}[{i}]", data) for i, item in enumerate(value)]
+            elif isinstance(value, dict):
+                following += [(item, f"{place}.{key}", data or key in _DATA) for key, item in value.items()]
+                for key, item in value.items() if not data else ():
+                    _check_value(key, item, f"{place}.{key}")
+            elif isinstance(value, int) and abs(value) > _MAX_INTEGER:
+                raise bad_request(place, "has more than 64 bits")
+        level = following
+
+
+def _check_value(key: str, value: Any, at: str) -> None:
+    if key in _COUNTS and isinstance(value, int | float) and not isinstance(value, bool) and value > MAX_COUNT:
+        large = f"{value:.6g}" if value < 1e300 else "too large"
+        raise bad_request(at, f"is {large}; an answer that must follow it may have {MAX_COUNT}")
+    if isinstance(value, str) and key in _PATTERNS:
+        for found in _REPETITION.finditer(value):
+            if any(part and (len(part) > 9 or int(part) > MAX_COUNT) for part in found.groups()):
+                raise bad_request(at, f"repeats {found.group()[:20]}; a pattern may repeat {MAX_COUNT} times")
