@@ -346,7 +346,6 @@ class Config(Section):
     refine: RefineConfig = RefineConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     rounds: RoundsConfig = RoundsConfig()
-    evolve: EvolveConfig = EvolveConfig()
 
     @model_validator(mode="after")
     def validate_band(self) -> Config:
