@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from toolace.errors import ConfigError
 from toolace.settings_file import parse_yaml, read_settings
 
+_NUMBERS = (int, float, int | None, float | None)
 CallFormat = Literal["pythonic", "hermes", "llama3_json"]
 
 
@@ -23,6 +24,16 @@ class Section(BaseModel):
     """A group of settings: immutable; unknown keys, infinities and NaN refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def refuse_booleans_as_numbers(cls, data: Any) -> Any:
+        """`true` for a number is a slip, not a 1."""
+        for name, value in data.items() if isinstance(data, dict) else ():
+            field = cls.model_fields.get(name)
+            if isinstance(value, bool) and field is not None and field.annotation in _NUMBERS:
+                raise ValueError(f"{name} must be a number, not {str(value).lower()}")
+        return data
 
 
 class ModelConfig(Section):

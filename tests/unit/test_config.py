@@ -138,3 +138,12 @@ def test_a_mapping_may_take_over_keys_and_replace_them(tmp_path: Path) -> None:
     data = load_config(file).data
     rows = [source.rows for source in (data.train, data.dev, data.test) if source and source.type == "synthetic"]
     assert rows == [5, 6, 7]
+
+
+@pytest.mark.parametrize(
+    "setting", ["probe.k=true", "train.lr=false", "train.target_tokens=true", "refine.max_rounds=yes"]
+)
+def test_a_boolean_is_no_number(setting: str) -> None:
+    with pytest.raises(ConfigError, match="must be a number"):
+        load_config(None, [setting])
+    assert load_config(None, ["probe.k=2", "rounds.plain_sft=false"]).probe.k == 2

@@ -17,6 +17,8 @@ from toolace.errors import DataError, EngineError
 from toolace.rounds import plan
 from toolace.rounds.memory import adapter_parameters, engine_memory, training_memory
 from toolace.rounds.plan import describe_plan
+from toolace.rounds.record import record_start
+from toolace.storage import Store
 
 CONFIG = {
     "num_hidden_layers": 2,
@@ -68,6 +70,15 @@ def test_rows_of_files_are_counted_with_their_quarantine(tmp_path: Path) -> None
     text = describe_plan(settings(tmp_path, *both, "data.train.limit=40", "data.dev_share=0"))
     assert "train: 40 rows" in text and "test: 7 rows" in text and "samples    40 train, 0 dev, 7 test" in text
     assert not (tmp_path / "runs").exists()
+
+
+def test_settings_that_changed_since_the_last_start_are_told(tmp_path: Path) -> None:
+    config = load_config(None, [f"root={tmp_path}", "data.train.rows=20"])
+    assert "since the last start" not in describe_plan(config)
+    record_start(Store(config.run_dir), config)
+    assert "since the last start" not in describe_plan(config)
+    told = describe_plan(load_config(None, [f"root={tmp_path}", "data.train.rows=20", "probe.k=4"]))
+    assert "probe.k: 8 -> 4" in told and "is refused" in told
 
 
 def test_a_count_that_was_cut_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

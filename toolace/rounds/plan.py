@@ -6,7 +6,8 @@ from toolace.config import Config, FileSource, SyntheticSource
 from toolace.engines.size import ModelSize, measure_model
 from toolace.rounds.ingest import FileCounts, preview
 from toolace.rounds.memory import engine_memory, training_memory
-from toolace.storage import DONE, Store
+from toolace.rounds.record import recorded
+from toolace.storage import DONE, Store, difference
 
 PLAN_ROWS = 20_000
 """Rows of a file source that are read for a plan."""
@@ -41,9 +42,15 @@ def describe_plan(config: Config) -> str:
     lines.append(
         f"train      {how}, {length}, batch {train.global_batch}, ZeRO-{train.zero_stage}, {train.workers} workers"
     )
-    lines += [f"memory     {engine_memory(config, size)}", f"           {training_memory(train, size)}", "stages"]
+    lines += [f"memory     {engine_memory(config, size)}", f"           {training_memory(train, size)}"]
+    run = Store(config.run_dir)
+    settings = config.model_dump(mode="json")
+    if changed := difference((recorded(run) or {}).get("config", settings), settings):
+        lines += ["changed    since the last start; a stage that was made from other settings is refused"]
+        lines += [f"           {change}" for change in changed]
+    lines.append("stages")
     for name in stage_names(config):
-        state = "done" if Store(config.run_dir).exists(f"{name}/{DONE}") else "to do"
+        state = "done" if run.exists(f"{name}/{DONE}") else "to do"
         lines.append(f"  {name:<24} {state}")
     return "\n".join(lines)
 
