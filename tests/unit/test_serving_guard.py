@@ -208,6 +208,14 @@ def test_a_proxy_that_echoes_ids_is_not_repeated(sent: str) -> None:
     assert "x-request-id" not in Endpoint(echo_id=False).ask(headers={"x-request-id": sent}).headers
 
 
+def test_an_id_that_was_replaced_is_found_in_the_log(access_log: Callable[[], list[dict[str, Any]]]) -> None:
+    for sent in ("../a b", "fine-1"):
+        Endpoint(echo_id=False).ask(headers={"x-request-id": sent})
+    replaced, kept = access_log()
+    assert replaced["sent_request_id"] == ".._a_b" and len(replaced["request_id"]) == 32
+    assert kept["request_id"] == "fine-1" and "sent_request_id" not in kept
+
+
 # --- sizes
 
 

@@ -13,6 +13,7 @@ from toolace.serving.errors import ApiError
 CLIENT_CLOSED = 499
 """Status in logs and metrics where the client went away before an answer began; nobody receives it."""
 
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _Message = MutableMapping[str, Any]
 
@@ -28,7 +29,8 @@ def header(scope: MutableMapping[str, Any], name: bytes) -> str | None:
 class Exchange:
     """Wraps `receive` and `send` of one request without keeping any of what passes.
 
-    `scope` is a copy whose `state["toolace"]` is this request's own dict and whose `x-request-id` is `request_id`.
+    `sent_id` is an id that the client sent and that was not taken over, with its odd characters as `_`: a proxy before
+    the app may have put it on the answer all the same. `scope` is a copy whose `state["toolace"]` is this request's own dict and whose `x-request-id` is `request_id`.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Exchange:
         sent = header(scope, b"x-request-id")
         known = sent is not None and _ID.fullmatch(sent) is not None
         self.request_id = sent if sent is not None and known else uuid.uuid4().hex
+        self.sent_id = None if sent is None or known else _UNSAFE.sub("_", sent[:128])
         headers = [(key, value) for key, value in scope.get("headers", ()) if key.lower() != b"x-request-id"]
         self.scope: MutableMapping[str, Any] = {
             **scope,

@@ -184,6 +184,8 @@ class Guard:
             "bytes_in": exchange.bytes_in,
             "bytes_out": exchange.bytes_out,
         }
+        if exchange.sent_id is not None:
+            line["sent_request_id"] = exchange.sent_id
         line.update({name: told[name] for name in ("rounds", "stopped") if name in told})
         if not exchange.complete:
             line["complete"] = False
