@@ -30,7 +30,8 @@ class Exchange:
     """Wraps `receive` and `send` of one request without keeping any of what passes.
 
     `sent_id` is an id that the client sent and that was not taken over, with its odd characters as `_`: a proxy before
-    the app may have put it on the answer all the same. `scope` is a copy whose `state["toolace"]` is this request's own dict and whose `x-request-id` is `request_id`.
+    the app may have put it on the answer all the same. `scope` is a copy whose `state["toolace"]` is this request's own
+    dict and whose `x-request-id` is `request_id`.
     """
 
     def __init__(
