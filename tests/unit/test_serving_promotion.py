@@ -11,9 +11,8 @@ import pytest
 import yaml
 
 from toolace.config import Config, ModelConfig, dump_config
-from toolace.engines.models import fingerprint
 from toolace.errors import ConfigError, ServingError
-from toolace.serving.app import serve_config, served_version
+from toolace.serving.app import model_fingerprint, serve_config, served_version
 from toolace.serving.config import ServeConfig, load_serve_config
 from toolace.serving.local import declared
 from toolace.serving.models import choose_model
@@ -113,7 +112,7 @@ def models(tmp_path: Path) -> tuple[str, str]:
 
 def endpoint(path: str) -> ServeConfig:
     settings = [f"model.path={path}", "model_id=tools", "replicas.max_replicas=3"]
-    return load_serve_config(None, [*settings, f"fingerprint={fingerprint(path)!r}"])
+    return load_serve_config(None, [*settings, f"fingerprint={model_fingerprint(ModelConfig(path=path))!r}"])
 
 
 def test_promotion_changes_the_model_and_nothing_else(models: tuple[str, str]) -> None:
@@ -173,13 +172,15 @@ def test_other_weights_in_the_same_place_are_another_model(models: tuple[str, st
         rollback(api)
     promote(api, choose_model(new))
     assert rollback(api) == second
+    (Path(old) / "chat_template.jinja").write_text("other words")
+    assert promote(api, choose_model(old)) not in {first, second}
 
 
 def test_an_application_declared_without_a_fingerprint_gets_one(models: tuple[str, str]) -> None:
     old, new = models
     api = FakeServe(app_of(endpoint(old).model_copy(update={"fingerprint": None})))
     promote(api, choose_model(old))
-    assert current(api).fingerprint == fingerprint(old) and len(api.deployed) == 1
+    assert current(api).fingerprint == model_fingerprint(ModelConfig(path=old)) and len(api.deployed) == 1
     api = FakeServe(app_of(endpoint(old).model_copy(update={"fingerprint": None})))
     promote(api, choose_model(new))
     (Path(old) / "model.safetensors").write_bytes(b"overwritten")

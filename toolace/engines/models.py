@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 from toolace.errors import EngineError
@@ -49,8 +50,13 @@ def cache_root() -> Path:
     return Path(os.environ.get("TOOLACE_CACHE") or Path.home() / ".cache" / "toolace")
 
 
-def fingerprint(path: str) -> str:
-    """Hash of a model directory's weight files and config (16 hex digits); of the name alone for a hub name.
+SPEECH = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
+"""Files that decide what a model's weights are asked, and how its answers are read."""
+
+
+def fingerprint(path: str, also: Sequence[str] = ()) -> str:
+    """Hash of a model directory's weight files and config (16 hex digits), and of the files `also` where they are; of
+    the name alone for a hub name.
 
     Files up to 64 MiB are read whole, of larger ones the size and 16 evenly spaced pieces of 64 KiB.
     """
@@ -59,7 +65,8 @@ def fingerprint(path: str) -> str:
     if not folder.is_dir():
         state.update(path.encode())
         return state.hexdigest()[:16]
-    for file in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin"), folder / "config.json"]):
+    named = [folder / name for name in ("config.json", *also)]
+    for file in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin"), *named]):
         if not file.is_file():
             continue
         size = file.stat().st_size

@@ -9,7 +9,7 @@ from typing import Any
 
 from toolace.config import ModelConfig, apply_override
 from toolace.engines.door import context_length
-from toolace.engines.models import fingerprint, resolve_model
+from toolace.engines.models import SPEECH, fingerprint, resolve_model
 from toolace.engines.vllm import engine_options
 from toolace.errors import ServingError
 from toolace.rendering import Renderer
@@ -46,7 +46,7 @@ def served_version(config: ServeConfig) -> str:
 
 def model_fingerprint(model: ModelConfig) -> str:
     """The fingerprint of a model's files as they are now; of its address for one in object storage."""
-    return fingerprint(model.path if "://" in model.path else resolve_model(model.path))
+    return fingerprint(model.path if "://" in model.path else resolve_model(model.path), SPEECH)
 
 
 def engine_arguments(config: ServeConfig, version: str) -> dict[str, Any]:

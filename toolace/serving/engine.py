@@ -14,7 +14,7 @@ from vllm.entrypoints.serve.tokenize.protocol import TokenizeChatRequest
 from vllm.exceptions import VLLMClientError
 from vllm.inputs import tokens_input
 
-from toolace.engines.models import fingerprint
+from toolace.engines.models import SPEECH, fingerprint
 from toolace.errors import ServingError
 from toolace.serving.scaling import QUEUED_PREFILL_TOKENS
 from toolace.serving.scoring import DraftQuestion, DraftScore, read_table
@@ -82,7 +82,7 @@ class EngineServer(LLMServer):  # type: ignore[misc]  # the library is untyped
         """
         source = self._llm_config.model_loading_config.model_source
         version = str(self._llm_config.engine_kwargs["fingerprint_value"])
-        if isinstance(source, str) and version.rpartition("@")[2] != (found := fingerprint(source)[:12]):
+        if isinstance(source, str) and version.rpartition("@")[2] != (found := fingerprint(source, SPEECH)[:12]):
             raise ServingError(
                 f"the files of {source} have changed since {version} was put in place (now {found}). "
                 "`toolace promote` serves them as they are"
