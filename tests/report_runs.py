@@ -149,7 +149,7 @@ class FakeRun:
         data = self.make_data()
         for split in ("dev", "test"):
             stage = evaluation_stage(self.run, self.ref(name), split, data.key)
-            if stage.done() is None:
+            if (done := stage.done()) is None:
                 with self.run.timed(name, stage):
                     program = partial(
                         evaluate_sample,
@@ -160,19 +160,21 @@ class FakeRun:
                     )
                     counts = self.roll(stage, data.store.sub(split), program, skill)
                 counts |= {"scores": scores_of(stage.store), "seconds": 12.5, "model": name}
-                self.run.remember(stage, stage.publish(counts))
+                done = stage.publish(counts)
+            self.run.remember(stage, done)
 
     def probe(self, number: int, name: str, skill: float) -> Stage:
         data = self.make_data()
         stage = probe_stage(self.run, self.ref(name), number, data.key)
-        if stage.done() is None:
+        if (done := stage.done()) is None:
             with self.run.timed("probe", stage):
                 program = partial(
                     probe, config=self.config.probe, select=self.config.select, format="pythonic", run_seed=number
                 )
                 counts = self.roll(stage, data.store.sub("train"), program, skill)
             full = {"draws": 3 * self.rows, "draws_full": 4 * self.rows, "solved": self.rows // 2}
-            self.run.remember(stage, stage.publish({**counts, **full, "seconds": 20.0, "model": name}))
+            done = stage.publish({**counts, **full, "seconds": 20.0, "model": name})
+        self.run.remember(stage, done)
         return stage
 
     def train(self, name: str, corpus: Stage, *, steps: int = 40, finish: bool = True) -> None:
