@@ -242,8 +242,8 @@ class Follower:
         what = f"{type(error).__name__}: {error}" if isinstance(error, Exception) else str(error)
         self._note("tracker_failed", error=what[:2000], waiting=len(self._work))
         self._tell(
-            f"warning: {self._tracker.name} failed ({what[:300]}). The run goes on; what is missing there is logged when "
-            "it is back, or by the next start of the same command"
+            f"warning: {self._tracker.name} failed ({what[:300]}). The run goes on; what is missing there is logged "
+            "when it is back, or by the next start of the same command"
         )
 
     def _note(self, event: str, **fields: Any) -> None:
