@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -78,7 +79,14 @@ class FakeRun:
     """A run of two rounds, made step by step."""
 
     def __init__(
-        self, root: Path, *, rows: int = 60, mode: str = "exact", evil: bool = True, rule: str = "solved"
+        self,
+        root: Path,
+        *,
+        rows: int = 60,
+        mode: str = "exact",
+        evil: bool = True,
+        rule: str = "solved",
+        change: Callable[[Sample], Sample] | None = None,
     ) -> None:
         config = validate_config(
             {
@@ -93,7 +101,7 @@ class FakeRun:
             "test",
         )
         self.begin(config)
-        self.rows, self.evil = rows, evil
+        self.rows, self.evil, self.change = rows, evil, change
 
     def begin(self, config: Config, shared: SharedStages | None = None) -> None:
         self.config = config
@@ -113,6 +121,7 @@ class FakeRun:
                 for number, split in enumerate(("train", "dev", "test")):
                     size = self.rows if split != "dev" else max(4, self.rows // 5)
                     samples = list(generate(size, number, split=split))  # type: ignore[arg-type]
+                    samples = [self.change(sample) for sample in samples] if self.change else samples
                     extra = [evil_sample(number)] if self.evil else []
                     counts[split] = write_shards(samples + extra, stage.store.sub(split), 500).rows
             bad = {"path": "rows.jsonl", "row": 7, "reason": "bad_json", "detail": EVIL}
