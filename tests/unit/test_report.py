@@ -172,7 +172,10 @@ def test_examples_keep_within_their_bytes(run: Store) -> None:
     assert 0 < part.count < whole.count
     assert len(part.json()) < bound + 200, "the names of the blocks come on top"
     rows, tools = unpack_page(part.json())
-    assert len(rows) == part.count == len(unpack(json.loads(part.json())["index"]))
+    found = json.loads(part.json())
+    shown = [(row["set"], row["class"], row["kind"], row["errors"]) for row in rows]
+    assert shown == [tuple(row[:4]) for row in unpack(found["index"])]
+    assert [len(unpack(block)) for block in found["rows"]] == found["sizes"] and sum(found["sizes"]) == part.count
     evaluated = sum(row["set"] == "test" for row in rows)
     assert part.caption.startswith(f"Embedded: {evaluated} of ")
     assert {index for row in rows for index in row["tools"]} == set(range(len(tools)))

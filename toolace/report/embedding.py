@@ -1,6 +1,7 @@
 """Examples inside the page: blocks of compressed JSON, unpacked by the page's script when one of their rows is opened.
 
-    {"count": rows, "rows_block": 50, "tools_block": 200, "index": BLOCK, "rows": [BLOCK, ...], "tools": [BLOCK, ...]}
+    {"count": rows, "index": BLOCK, "rows": [BLOCK, ...], "sizes": [rows of each block], "tools": [BLOCK, ...],
+     "tools_block": 200}
 
 A BLOCK is a JSON value, deflated (zlib, RFC 1950) and in base64. The index holds of every row what the list and its
 filters show: [set, class, kind, errors, query]. Rows name their tools by number. So a page of 10,000 rows has a few
@@ -30,6 +31,7 @@ class Packer:
         """Rows taken by their set and class."""
         self._index: list[list[Any]] = []
         self._rows: list[str] = []
+        self._sizes: list[int] = []
         self._pool: dict[str, int] = {}
         self._waiting: list[JsonDict] = []
 
@@ -59,6 +61,7 @@ class Packer:
         self.bytes += size
         self.count += len(rows)
         self._rows.append(block)
+        self._sizes.append(len(rows))
         self._index += index
         self.classes.update((row["set"], row["class"]) for row in rows)
         return True
@@ -69,10 +72,10 @@ class Packer:
         return json.dumps(
             {
                 "count": self.count,
-                "rows_block": ROWS_BLOCK,
-                "tools_block": TOOLS_BLOCK,
                 "index": pack(self._index),
                 "rows": self._rows,
+                "sizes": self._sizes,
+                "tools_block": TOOLS_BLOCK,
                 "tools": [pack(tools[start : start + TOOLS_BLOCK]) for start in range(0, len(tools), TOOLS_BLOCK)],
             },
             separators=(",", ":"),

@@ -28,7 +28,7 @@ from toolace.storage import Store
 
 ROWS = 10_000
 """Samples in a page at the most."""
-MAX_BYTES = 12_000_000
+MAX_BYTES = 14_000_000
 """Bound on the bytes of all examples in the page; what would go beyond it is left out and counted."""
 EVALUATED_SHARE = 2 / 3
 """Of the bytes, evaluated samples get this much where there are probed ones too."""

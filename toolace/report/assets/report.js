@@ -13,15 +13,17 @@
     const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
     return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).json();
   };
-  const blocks = (packed, size) => {
+  const placed = (sizes) => sizes.flatMap((size, block) => Array.from({ length: size }, (_, within) => [block, within]));
+  const rowPlaces = placed(data.sizes), toolPlaces = placed(data.tools.map(() => data.tools_block));
+  const reader = (packed, places) => {
     const kept = new Map();
     return async (number) => {
-      const block = Math.floor(number / size);
+      const [block, within] = places[number];
       if (!kept.has(block)) kept.set(block, unpack(packed[block]));
-      return (await kept.get(block))[number % size];
+      return (await kept.get(block))[within];
     };
   };
-  const rowAt = blocks(data.rows, data.rows_block), toolAt = blocks(data.tools, data.tools_block);
+  const rowAt = reader(data.rows, rowPlaces), toolAt = reader(data.tools, toolPlaces);
 
   const el = (name, attributes = {}, ...children) => {
     const node = document.createElement(name);
@@ -133,9 +135,10 @@
       shown.textContent = "Searching…";
       const having = [];
       for (const number of matches) {
-        const block = await wordsOf(Math.floor(number / data.rows_block));
+        const [block, within] = rowPlaces[number];
+        const said = await wordsOf(block);
         if (mine !== searches) return; // another search has begun
-        if (block[number % data.rows_block].includes(text)) having.push(number);
+        if (said[within].includes(text)) having.push(number);
       }
       matches = having;
     }
