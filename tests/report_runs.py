@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -78,7 +79,14 @@ class FakeRun:
     """A run of two rounds, made step by step."""
 
     def __init__(
-        self, root: Path, *, rows: int = 60, mode: str = "exact", evil: bool = True, rule: str = "solved"
+        self,
+        root: Path,
+        *,
+        rows: int = 60,
+        mode: str = "exact",
+        evil: bool = True,
+        rule: str = "solved",
+        change: Callable[[Sample], Sample] | None = None,
     ) -> None:
         config = validate_config(
             {
@@ -93,7 +101,7 @@ class FakeRun:
             "test",
         )
         self.begin(config)
-        self.rows, self.evil = rows, evil
+        self.rows, self.evil, self.change = rows, evil, change
 
     def begin(self, config: Config, shared: SharedStages | None = None) -> None:
         self.config = config
@@ -113,6 +121,7 @@ class FakeRun:
                 for number, split in enumerate(("train", "dev", "test")):
                     size = self.rows if split != "dev" else max(4, self.rows // 5)
                     samples = list(generate(size, number, split=split))  # type: ignore[arg-type]
+                    samples = [self.change(sample) for sample in samples] if self.change else samples
                     extra = [evil_sample(number)] if self.evil else []
                     counts[split] = write_shards(samples + extra, stage.store.sub(split), 500).rows
             bad = {"path": "rows.jsonl", "row": 7, "reason": "bad_json", "detail": EVIL}
@@ -149,7 +158,7 @@ class FakeRun:
         data = self.make_data()
         for split in ("dev", "test"):
             stage = evaluation_stage(self.run, self.ref(name), split, data.key)
-            if stage.done() is None:
+            if (done := stage.done()) is None:
                 with self.run.timed(name, stage):
                     program = partial(
                         evaluate_sample,
@@ -160,19 +169,21 @@ class FakeRun:
                     )
                     counts = self.roll(stage, data.store.sub(split), program, skill)
                 counts |= {"scores": scores_of(stage.store), "seconds": 12.5, "model": name}
-                self.run.remember(stage, stage.publish(counts))
+                done = stage.publish(counts)
+            self.run.remember(stage, done)
 
     def probe(self, number: int, name: str, skill: float) -> Stage:
         data = self.make_data()
         stage = probe_stage(self.run, self.ref(name), number, data.key)
-        if stage.done() is None:
+        if (done := stage.done()) is None:
             with self.run.timed("probe", stage):
                 program = partial(
                     probe, config=self.config.probe, select=self.config.select, format="pythonic", run_seed=number
                 )
                 counts = self.roll(stage, data.store.sub("train"), program, skill)
             full = {"draws": 3 * self.rows, "draws_full": 4 * self.rows, "solved": self.rows // 2}
-            self.run.remember(stage, stage.publish({**counts, **full, "seconds": 20.0, "model": name}))
+            done = stage.publish({**counts, **full, "seconds": 20.0, "model": name})
+        self.run.remember(stage, done)
         return stage
 
     def train(self, name: str, corpus: Stage, *, steps: int = 40, finish: bool = True) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from toolace.errors import ConfigError
 from toolace.settings_file import parse_yaml, read_settings
@@ -338,6 +339,44 @@ class ClusterConfig(Section):
     """Object store of a local cluster, MiB."""
 
 
+class MlflowConfig(Section):
+    """Follow the run on an MLflow tracking server."""
+
+    uri: str = Field(min_length=1)
+    """The tracking server, such as `https://mlflow.example`. Credentials stay out of it: MLflow reads them from
+    MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."""
+    experiment: str = Field("toolace", min_length=1)
+
+    @field_validator("uri")
+    @classmethod
+    def validate_uri(cls, uri: str) -> str:
+        """Settings are written into the run directory and its report, where no password belongs."""
+        if "@" in uri.partition("://")[2].partition("/")[0]:
+            raise PydanticCustomError(
+                "credentials",
+                "credentials in the address would be written into the run. Leave them out, and set "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment",
+            )
+        return uri
+
+
+class WandbConfig(Section):
+    """Follow the run on Weights & Biases. The key comes from `wandb login` or WANDB_API_KEY."""
+
+    project: str = Field("toolace", min_length=1)
+    entity: str | None = None
+    """The team or user; unset: the account's own."""
+    mode: Literal["online", "offline"] = "online"
+    """`offline` writes into the run directory, for `wandb sync` to send later."""
+
+
+class TrackingConfig(Section):
+    """Experiment trackers beside TensorBoard, which is always written. Both are off unless their section is given."""
+
+    mlflow: MlflowConfig | None = None
+    wandb: WandbConfig | None = None
+
+
 class Config(Section):
     """All settings of a run."""
 
@@ -357,6 +396,7 @@ class Config(Section):
     refine: RefineConfig = RefineConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     rounds: RoundsConfig = RoundsConfig()
+    tracking: TrackingConfig = TrackingConfig()
 
     @model_validator(mode="after")
     def validate_band(self) -> Config:
@@ -396,7 +436,8 @@ def describe_errors(error: ValidationError) -> str:
     lines = []
     for item in error.errors():
         where = ".".join(str(part) for part in item["loc"]) or "settings"
-        given = "" if isinstance(item["input"], dict) else f" (given: {item['input']!r})"
+        shown = not isinstance(item["input"], dict) and item["type"] != "credentials"
+        given = "" if not shown else f" (given: {item['input']!r})"
         lines.append(f"  {where}: {item['msg']}{given}")
     return "\n".join(lines)
 

@@ -13,6 +13,7 @@ import pytest
 from report_runs import EVIL, FakeRun
 
 from toolace.report import write_report
+from toolace.report.embedding import unpack_page
 from toolace.report.examples import choose
 from toolace.report.facts import gather
 from toolace.storage import Store
@@ -30,7 +31,10 @@ const set = (id, value) => {
   control.dispatchEvent(new Event("input"));
 };
 const status = () => document.getElementById("shown").textContent;
+const until = async (ready) => { while (!ready()) await new Promise((again) => setTimeout(again, 5)); };
 const items = () => document.querySelectorAll("#list > li").length;
+(async () => {
+await until(() => items() > 0);
 seen.overflow = document.documentElement.scrollWidth - document.documentElement.clientWidth;
 document.getElementById("more").click();
 seen.after_more = items();
@@ -38,13 +42,18 @@ seen.focused = document.activeElement === document.querySelectorAll("#list > li 
 set("f-class", "test: repaired"); seen.repaired = status();
 document.querySelector("#list details").open = true;
 set("f-class", ""); set("f-error", "no_call"); seen.no_call = status();
-set("f-error", ""); set("f-text", "EVIL-2<"); seen.evil = status();
+set("f-error", ""); set("f-text", "EVIL-2<");
+await until(() => status().includes("match"));
+seen.evil = status();
 const first = document.querySelector("#list details"); first.open = true;
-setTimeout(() => {
-  seen.body = first.textContent;
-  seen.images = document.images.length;
-  document.title = "seen" + JSON.stringify(seen);
-}, 50);
+await until(() => first.querySelector(".body"));
+seen.body = first.textContent;
+const tools = first.querySelector(".body details"); tools.open = true;
+await until(() => tools.querySelector("pre"));
+seen.tools = tools.textContent;
+seen.images = document.images.length;
+document.title = "seen" + JSON.stringify(seen);
+})();
 """
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
@@ -75,7 +84,7 @@ def test_filters_and_keyboard(run: Store, tmp_path: Path) -> None:
     title = re.search(r"<title>seen(.*?)</title>", dom(changed, tmp_path / "profile"), re.DOTALL)
     assert title is not None
     seen = json.loads(html.unescape(title[1]))
-    rows = choose(gather(run)).rows
+    rows, _ = unpack_page(choose(gather(run)).json())
     repaired = sum(row["class"] == "repaired" for row in rows)
     no_call = sum("no_call" in row["errors"] for row in rows)
     assert seen["overflow"] <= 0
@@ -84,3 +93,4 @@ def test_filters_and_keyboard(run: Store, tmp_path: Path) -> None:
     assert seen["no_call"].startswith(f"{no_call} of {len(rows)} ") and no_call > 0
     assert seen["evil"].startswith("1 of ")
     assert EVIL in seen["body"] and seen["images"] == 0
+    assert "look_up" in seen["tools"]

@@ -96,6 +96,16 @@ def test_a_run_again_does_nothing_again(finished: tuple[Path, dict[str, Any]]) -
     assert len(json.loads((run / "run.json").read_text())["attempts"]) == 2
 
 
+def test_a_tracker_that_comes_late_gets_the_whole_run(finished: tuple[Path, dict[str, Any]]) -> None:
+    pytest.importorskip("wandb", reason="wandb is not installed: pip install 'toolace[tracking]'")
+    root, _ = finished
+    run_rounds(small(root, "tracking.wandb.mode=offline"), Progress(io.StringIO()))
+    (place,) = json.loads((root / "demo" / "tracking.json").read_text())["trackers"].values()
+    steps = len((root / "demo" / "round-1" / "train" / "steps.jsonl").read_text().splitlines())
+    assert place["logged"]["round-1/train/steps"] == steps and place["files"]
+    assert {"data", "base/eval-test", "round-1/probe", "round-1/select", "round-1/eval-test"} <= place["logged"].keys()
+
+
 def test_changed_settings_are_refused_with_the_difference(finished: tuple[Path, dict[str, Any]]) -> None:
     root, _ = finished
     with pytest.raises(StorageError, match=r"k: 8 -> 4"):

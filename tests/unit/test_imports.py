@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "ray", "vllm", "transformers", "deepspeed", "pandas", "numpy")
+HEAVY = ("torch", "ray", "vllm", "transformers", "deepspeed", "pandas", "numpy", "mlflow", "wandb")
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,7 @@ HEAVY = ("torch", "ray", "vllm", "transformers", "deepspeed", "pandas", "numpy")
         "import toolace.refinement.program, toolace.refinement.corpus, toolace.evaluation.metrics",
         "import toolace.serving.guard, toolace.serving.metrics, toolace.serving.keyfile",
         "import toolace.cli.main",
+        "import toolace.rounds.tracking, toolace.rounds.trackers",
     ],
 )
 def test_light_modules_stay_light(code: str) -> None:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from toolace.evaluation.program import EvaluationRecord
 from toolace.probing import ProbeRecord
 from toolace.report import write_report
 from toolace.report.charts import Bar, Series, column_chart, line_chart, thin, ticks
-from toolace.report.examples import Examples, changes, choose, outcome, pick
+from toolace.report.embedding import Packer, unpack, unpack_page
+from toolace.report.examples import changes, choose, outcome, pick
 from toolace.report.facts import costs, gather
 from toolace.report.records import read_rows
 from toolace.report.tables import duration, headline, starts, wilson
@@ -76,7 +78,8 @@ def page(html: str) -> Page:
 
 
 def embedded(page: Page) -> dict[str, list]:
-    return json.loads(page.scripts[0])
+    rows, tools = unpack_page(page.scripts[0])
+    return {"rows": rows, "tools": tools}
 
 
 def test_page_is_well_formed_and_asks_no_host(page: Page, html: str) -> None:
@@ -115,9 +118,11 @@ def test_hostile_texts_stay_texts(page: Page, html: str) -> None:
 
 def test_script_json_is_safe_for_any_text() -> None:
     text = "</script><!--<script> & \u2028\u2029 \ud800 ü"
-    found = Examples(rows=[{"a": text}]).json()
-    assert not set("<>&\u2028\u2029\ud800") & set(found)
-    assert json.loads(found)["rows"][0]["a"] == text
+    found = Packer()
+    row = {"set": text, "class": "", "kind": text, "errors": [], "chat": [["user", text]], "tools": [text]}
+    assert found.add(row, 10_000) and found.flush(10_000)
+    assert not set("<>&\u2028\u2029\ud800") & set(found.json())
+    assert unpack_page(found.json()) == ([{**row, "tools": [0]}], [text])
 
 
 def test_headline_has_the_scores_of_the_stages(run: Store, page: Page) -> None:
@@ -161,12 +166,27 @@ def test_examples_hold_every_change_and_say_how_many(run: Store, page: Page) -> 
 
 
 def test_examples_keep_within_their_bytes(run: Store) -> None:
-    whole, part = choose(gather(run)), choose(gather(run), max_bytes=60_000)
-    assert 0 < len(part.rows) < len(whole.rows)
-    assert len(part.json()) < 60_000 + 2_000, "brackets and commas come on top"
-    evaluated = sum(row["set"] == "test" for row in part.rows)
+    whole = choose(gather(run))
+    bound = 2 * len(whole.json()) // 3
+    part = choose(gather(run), max_bytes=bound)
+    assert 0 < part.count < whole.count
+    assert len(part.json()) < bound + 200, "the names of the blocks come on top"
+    rows, tools = unpack_page(part.json())
+    found = json.loads(part.json())
+    shown = [(row["set"], row["class"], row["kind"], row["errors"]) for row in rows]
+    assert shown == [tuple(row[:4]) for row in unpack(found["index"])]
+    assert [len(unpack(block)) for block in found["rows"]] == found["sizes"] and sum(found["sizes"]) == part.count
+    evaluated = sum(row["set"] == "test" for row in rows)
     assert part.caption.startswith(f"Embedded: {evaluated} of ")
-    assert {index for row in part.rows for index in row["tools"]} == set(range(len(part.tools)))
+    assert {index for row in rows for index in row["tools"]} == set(range(len(tools)))
+
+
+def test_many_rows_are_shared_out_between_evaluated_and_probed_ones(run: Store) -> None:
+    rows, _ = unpack_page(choose(gather(run), max_rows=40).json())
+    assert Counter(row["set"] for row in rows) == {"test": 20, "train": 20}
+    changed = [row["class"] for row in rows if row["class"] in ("repaired", "regressed")]
+    every, _ = unpack_page(choose(gather(run)).json())
+    assert len(changed) == min(13, sum(row["class"] in ("repaired", "regressed") for row in every)) > 0
 
 
 def test_choice_is_fair_and_the_same_in_any_order() -> None:

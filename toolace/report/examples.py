@@ -1,6 +1,6 @@
-"""The examples of a report: a bounded, deterministic choice of evaluated and probed samples, as JSON for the page.
+"""The examples of a report: evaluated and probed samples, packed for the page.
 
-Whatever the run's size, the choice has at most `EVALUATED` and `PROBED` samples and `MAX_BYTES` of JSON. Repairs and
+Up to `ROWS` samples are all there. Of a larger run there is a deterministic choice, in at most `MAX_BYTES`: repairs and
 regressions come first, then a sample stratified by class, kind and error; ties are broken by a hash of the id.
 """
 
@@ -21,16 +21,17 @@ from toolace.config import CallFormat
 from toolace.data.shards import read_samples
 from toolace.evaluation.program import ADAPTIVE, DIRECT, EvaluationRecord
 from toolace.probing import ProbeRecord
+from toolace.report.embedding import Packer
 from toolace.report.facts import UNREADABLE, RunFacts, arm_order, label_of
 from toolace.report.records import read_rows
 from toolace.storage import Store
 
-EVALUATED = 600
-CHANGED = 400
-"""Of them, repairs and regressions at the most."""
-PROBED = 300
-MAX_BYTES = 6_000_000
-"""Bound on the JSON of all examples; what would go beyond it is left out and counted."""
+ROWS = 10_000
+"""Samples in a page at the most."""
+MAX_BYTES = 14_000_000
+"""Bound on the bytes of all examples in the page; what would go beyond it is left out and counted."""
+EVALUATED_SHARE = 2 / 3
+"""Of the bytes, evaluated samples get this much where there are probed ones too."""
 MAX_TEXT = 4000
 """Longer texts are cut, and say so."""
 MAX_ANSWERS = 8
@@ -41,42 +42,45 @@ JsonDict = dict[str, Any]
 
 @dataclass
 class Examples:
-    """The chosen examples. `tools` are shared by index; `caption` says how many of how many were chosen."""
+    """The chosen examples; `caption` says how many of how many were chosen."""
 
-    rows: list[JsonDict] = field(default_factory=list)
-    tools: list[str] = field(default_factory=list)
+    packer: Packer = field(default_factory=Packer)
     caption: str = ""
+
+    @property
+    def count(self) -> int:
+        """Rows in the page."""
+        return self.packer.count
 
     def json(self) -> str:
         """Everything as JSON text that is safe inside a script element."""
-        return _page_json({"tools": self.tools, "rows": self.rows})
+        return self.packer.json()
 
 
-def choose(facts: RunFacts, max_bytes: int = MAX_BYTES) -> Examples:
+def choose(facts: RunFacts, max_bytes: int = MAX_BYTES, max_rows: int = ROWS) -> Examples:
     """Choose and describe examples of a run; empty where nothing is evaluated or probed yet."""
     found = Examples()
-    pool: dict[str, int] = {}
-    room = max_bytes
-    for make in (_evaluated, _probed):
-        taken: Counter[str] = Counter()
+    packer = found.packer
+    probed = max((facts.stages[name].get("rows", 0) for name in facts.stages if name.endswith("/probe")), default=0)
+    makers = (
+        (_evaluated, max(max_rows // 2, max_rows - probed), max_bytes * (EVALUATED_SHARE if probed else 1)),
+        (_probed, max_rows, max_bytes),
+    )
+    for make, rows, room in makers:
         try:
-            chosen = make(facts)
-            for row in chosen.rows if chosen else ():
-                new = [text for text in dict.fromkeys(row["tools"]) if text not in pool]
-                size = _size(row | {"tools": []}) + sum(map(_size, new))
-                if size > room:
-                    continue
-                room -= size
-                taken[row["class"]] += 1
-                row["tools"] = [pool.setdefault(text, len(pool)) for text in row["tools"]]
-                found.rows.append(row)
+            chosen = make(facts, rows - packer.count if make is _probed else rows)
+            if chosen is None:
+                continue
+            for row in chosen.rows:
+                if not packer.add(row, int(room)):
+                    break
+            packer.flush(int(room))
         except UNREADABLE as error:
+            packer.flush(int(room))
             facts.notes.append(f"examples are missing: {error}")
             continue
-        if chosen is None:
-            continue
+        taken = Counter({name: n for (split, name), n in packer.classes.items() if split == chosen.set})
         found.caption = " ".join(part for part in (found.caption, chosen.caption(taken)) if part)
-    found.tools = list(pool)
     return found
 
 
@@ -84,6 +88,7 @@ def choose(facts: RunFacts, max_bytes: int = MAX_BYTES) -> Examples:
 class _Chosen:
     """Rows to embed while there is room, and how to say how many of how many were."""
 
+    set: str
     rows: Iterator[JsonDict]
     caption: Callable[[Counter[str]], str]
 
@@ -133,7 +138,7 @@ def outcome(direct: bool, adaptive: bool) -> str:
     return "repaired" if adaptive else "regressed"
 
 
-def _evaluated(facts: RunFacts) -> _Chosen | None:
+def _evaluated(facts: RunFacts, limit: int) -> _Chosen | None:
     model = facts.last
     if model is None:
         return None
@@ -150,8 +155,8 @@ def _evaluated(facts: RunFacts) -> _Chosen | None:
         name = outcome(arms[DIRECT]["correct"], arms[ADAPTIVE]["correct"])
         mistake = arms[ADAPTIVE]["error"] or arms[DIRECT]["error"] or ""
         (changed if name in ("repaired", "regressed") else others)[sample_id] = (name, record["kind"], mistake)
-    first = pick(changed, CHANGED)
-    chosen = first + pick(others, EVALUATED - len(first))
+    first = pick(changed, max(2 * limit // 3, limit - len(others)))
+    chosen = first + pick(others, limit - len(first))
     wanted = set(chosen)
     records = {
         sample_id: EvaluationRecord.model_validate(record)
@@ -198,10 +203,10 @@ def _evaluated(facts: RunFacts) -> _Chosen | None:
         )
         return text + (f" Rows that failed and have no answer: {failed:,}." if failed else "")
 
-    return _Chosen(rows(), caption)
+    return _Chosen(split, rows(), caption)
 
 
-def _probed(facts: RunFacts) -> _Chosen | None:
+def _probed(facts: RunFacts, limit: int) -> _Chosen | None:
     rounds = [number for number in facts.rounds if f"round-{number}/probe" in facts.stages]
     if not rounds:
         return None
@@ -212,7 +217,7 @@ def _probed(facts: RunFacts) -> _Chosen | None:
             if record is not None:
                 strata[sample_id] = (*strata.get(sample_id, ()), record["label"])
                 kinds[sample_id] = record["kind"]
-    chosen = pick({key: (path, kinds[key]) for key, path in strata.items()}, PROBED)
+    chosen = pick({key: (path, kinds[key]) for key, path in strata.items()}, limit)
     wanted = set(chosen)
     probes: dict[str, list[tuple[int, ProbeRecord]]] = {}
     for number in rounds:
@@ -240,7 +245,7 @@ def _probed(facts: RunFacts) -> _Chosen | None:
             "the rounds and by kind."
         )
 
-    return _Chosen(rows(), caption)
+    return _Chosen("train", rows(), caption)
 
 
 def _described(sample: Sample, format: CallFormat) -> JsonDict:
@@ -310,19 +315,6 @@ def _format(facts: RunFacts) -> CallFormat:
 
 def _cut(text: str, limit: int = MAX_TEXT) -> str:
     return text if len(text) <= limit else f"{text[:limit]} … [{len(text) - limit:,} characters more]"
-
-
-def _size(value: Any) -> int:
-    """Bytes of a value in the page."""
-    return len(_page_json(value).encode())
-
-
-def _page_json(value: Any) -> str:
-    """JSON text that is safe inside a script element: no `<`, `>` or `&` and no line separators in it."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _rank(sample_id: str) -> tuple[bytes, str]:

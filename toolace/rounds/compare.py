@@ -23,6 +23,7 @@ from toolace.rounds.lock import RunLock
 from toolace.rounds.progress import Progress
 from toolace.rounds.shared import TAKEN, SharedStages
 from toolace.rounds.summary import SUMMARY
+from toolace.rounds.trackers import check_trackers
 from toolace.storage import DONE, Store, digest
 
 OUTCOME = "comparison.json"
@@ -46,6 +47,8 @@ def compare(comparison: Comparison, progress: Progress | None = None, make: Make
     progress = progress or Progress()
     check_lasting(comparison.root, Path.cwd())
     planned = plan_runs(comparison)
+    for run in planned:
+        check_trackers(run.config.tracking)
     home = Store(comparison.home)
     shared = shared_stages(comparison)
     failed: dict[str, str] = {}
@@ -137,7 +140,7 @@ def _mark_finished(run: PlannedRun) -> None:
 
 
 def _settings(run: PlannedRun) -> str:
-    return digest(run.config.model_dump(mode="json"))
+    return digest(run.config.model_dump(mode="json", exclude={"tracking"}))  # who follows a run is no part of it
 
 
 def _stages(store: Store) -> list[str]:

@@ -12,6 +12,7 @@ from toolace.config import Config
 from toolace.rounds.events import EventLog
 from toolace.rounds.progress import Progress
 from toolace.rounds.shared import SharedStage, SharedStages
+from toolace.rounds.tracking import Tracking
 from toolace.storage import Stage, Store, digest
 
 UNKEYED_TRAINING = (
@@ -43,6 +44,7 @@ class Run:
     progress: Progress
     counts: dict[str, dict[str, Any]] = field(default_factory=dict)
     shared: SharedStages | None = None
+    tracking: Tracking = field(default_factory=Tracking)
 
     def stage(self, name: str, made_from: dict[str, Any]) -> Stage:
         """A stage of this run."""
@@ -70,8 +72,9 @@ class Run:
         self.events.write("stages_done", stages=names, **clock)
 
     def remember(self, stage: Stage, counts: dict[str, Any]) -> dict[str, Any]:
-        """Keep a stage's counts for the summary."""
+        """Keep a stage's counts for the summary, and show them to the trackers."""
         self.counts[stage.name] = counts
+        self.tracking.stage_done(stage, counts)
         return counts
 
     @property

@@ -11,6 +11,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -27,11 +28,14 @@ from toolace.rounds.record import record_start, recorded, restore
 from toolace.rounds.shared import SharedStages
 from toolace.rounds.stages import corpus_stage, plain_corpus_stage, probe_stage, roll_out, select_stage
 from toolace.rounds.summary import SUMMARY, build_summary, summary_table
+from toolace.rounds.trackers import check_trackers, make_trackers
+from toolace.rounds.tracking import follow
 from toolace.rounds.train_stage import train_place, train_stage
 from toolace.selection import stalled
 from toolace.storage import Stage, StageMismatch, Store
 
 PLAIN_SFT = "plain_sft"
+STOPPED = "\nstopped by a signal; what is finished stays, and the same command goes on from there"
 
 
 def run_rounds(config: Config, progress: Progress | None = None, shared: SharedStages | None = None) -> dict[str, Any]:
@@ -41,6 +45,7 @@ def run_rounds(config: Config, progress: Progress | None = None, shared: SharedS
     Raises `ToolaceError` with the way out; what is finished by then stays finished.
     """
     check_lasting(config.root, Path.cwd())
+    check_trackers(config.tracking)
     store = Store(config.run_dir)
     run = Run(config, store, EventLog(store), progress or Progress(), shared=shared)
     with terminates(), RunLock(store):
@@ -48,28 +53,27 @@ def run_rounds(config: Config, progress: Progress | None = None, shared: SharedS
         attempt = record_start(store, config)
         run.events.write("run_begun", attempt=attempt["number"], changed=attempt["changed"])
         run.progress.say(f"run {store.uri}, start {attempt['number']}; what happens is in {EventLog.FILE}")
-        try:
-            with cluster(config.cluster), terminates():  # again: Ray puts its own handler in place when it starts
-                summary = _rounds(run)
-        except BaseException as error:
-            run.events.write("run_stopped", error=f"{type(error).__name__}: {error}"[:2000])
-            if isinstance(
-                error, (SystemExit, KeyboardInterrupt)
-            ):  # of this process, or of a worker told to end with it
-                run.progress.say(
-                    "\nstopped by a signal; what is finished stays, and the same command goes on from there"
-                )
-            if isinstance(error, StageMismatch):
-                restore(store, before)  # the run is what it was made with, not what was refused
-            raise
-        store.write_json(SUMMARY, summary)
-        from toolace.report import write_model_cards, write_report
+        trackers = partial(make_trackers, config, store)
+        first = before["attempts"][0] if before and before["attempts"] else attempt
+        with follow(trackers, store, run.events, run.progress.say, str(first.get("time"))) as run.tracking:
+            try:
+                with cluster(config.cluster), terminates():  # again: Ray puts its own handler in place when it starts
+                    summary = _rounds(run)
+            except BaseException as error:
+                run.events.write("run_stopped", error=f"{type(error).__name__}: {error}"[:2000])
+                if isinstance(error, (SystemExit, KeyboardInterrupt)):  # of this process, or of a worker
+                    run.progress.say(STOPPED)
+                if isinstance(error, StageMismatch):
+                    restore(store, before)  # the run is what it was made with, not what was refused
+                raise
+            store.write_json(SUMMARY, summary)
+            from toolace.report import write_model_cards, write_report
 
-        report = write_report(store)
-        write_model_cards(store)
-        run.events.write("run_done", report=report)
-        run.progress.say("\n" + summary_table(summary))
-        run.progress.say(f"report: {report}")
+            report = write_report(store)
+            write_model_cards(store)
+            run.events.write("run_done", report=report)
+            run.progress.say("\n" + summary_table(summary))
+            run.progress.say(f"report: {report}")
         if config.rounds.promote != "none" and summary["rounds"]:
             _promote(run, f"round-{summary['rounds'][-1]['round']}")
     return summary

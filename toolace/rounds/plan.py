@@ -7,6 +7,7 @@ from toolace.engines.size import ModelSize, measure_model
 from toolace.rounds.ingest import FileCounts, preview
 from toolace.rounds.memory import engine_memory, training_memory
 from toolace.rounds.record import recorded
+from toolace.rounds.trackers import check_trackers
 from toolace.storage import DONE, Store, difference
 
 PLAN_ROWS = 20_000
@@ -18,8 +19,9 @@ def describe_plan(config: Config) -> str:
     headers. Writes nothing.
 
     Raises `ToolaceError` for what would stop a run: data that is missing or unusable, an unknown profile, a model that
-    is not there.
+    is not there, a tracker that is not installed.
     """
+    check_trackers(config.tracking)
     size = measure_model(config.model.path)
     counts, files = preview(config, PLAN_ROWS)
     lines = [f"run        {config.run_dir}", f"model      {config.model.path} ({_describe(size)})"]

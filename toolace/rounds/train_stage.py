@@ -73,6 +73,7 @@ def _train(run: Run, start: ModelRef, corpus: Stage, settings: TrainConfig, stag
     def show(record: Mapping[str, Any]) -> None:
         note = f"loss {record['loss']:.3f}, {record['target_tokens_per_s']:,.0f} target tokens/s"
         run.progress.update(record["step"] + 1, record["of"], "steps", note)
+        run.tracking.steps_made(stage)
 
     result = run_training(spec, show)
     return {**result.model_dump(exclude={"model"}), "corpus": found}

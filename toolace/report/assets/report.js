@@ -6,8 +6,24 @@
   const $ = (id) => document.getElementById(id);
   const filters = { class: $("f-class"), kind: $("f-kind"), error: $("f-error"), text: $("f-text") };
   const list = $("list"), more = $("more"), shown = $("shown");
-  const texts = new Map();
-  let found = [], open = 0;
+  let index = [], found = [], open = 0, searches = 0;
+
+  // Everything but the frame of the page is packed (see embedding.py) and unpacked when it is wanted.
+  const unpack = async (text) => {
+    const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).json();
+  };
+  const placed = (sizes) => sizes.flatMap((size, block) => Array.from({ length: size }, (_, within) => [block, within]));
+  const rowPlaces = placed(data.sizes), toolPlaces = placed(data.tools.map(() => data.tools_block));
+  const reader = (packed, places) => {
+    const kept = new Map();
+    return async (number) => {
+      const [block, within] = places[number];
+      if (!kept.has(block)) kept.set(block, unpack(packed[block]));
+      return (await kept.get(block))[within];
+    };
+  };
+  const rowAt = reader(data.rows, rowPlaces), toolAt = reader(data.tools, toolPlaces);
 
   const el = (name, attributes = {}, ...children) => {
     const node = document.createElement(name);
@@ -27,30 +43,33 @@
   };
   const count = (get) => {
     const counts = new Map();
-    for (const row of data.rows) for (const value of get(row)) counts.set(value, (counts.get(value) || 0) + 1);
+    for (const row of index) for (const value of get(row)) counts.set(value, (counts.get(value) || 0) + 1);
     return [...counts].sort((a, b) => a[0] < b[0] ? -1 : 1);
   };
-  fill(filters.class, count((row) => [label(row)]));
-  fill(filters.kind, count((row) => [row.kind]));
-  fill(filters.error, count((row) => row.errors));
-
   const words = (row) => {
-    if (!texts.has(row)) {
-      const steps = (row.chain || []).map((step) => step.text || (step.changes || []).map((c) => c[1]).join(""));
-      const drawn = (row.probes || []).flatMap((probe) => probe.answers.map((answer) => answer[0]));
-      const chat = row.chat.map((turn) => turn[1]);
-      texts.set(row, [row.id, row.source, row.reference, ...chat, ...steps, ...drawn].join("\n").toLowerCase());
-    }
-    return texts.get(row);
+    const steps = (row.chain || []).map((step) => step.text || (step.changes || []).map((c) => c[1]).join(""));
+    const drawn = (row.probes || []).flatMap((probe) => probe.answers.map((answer) => answer[0]));
+    const chat = row.chat.map((turn) => turn[1]);
+    return [row.id, row.source, row.reference, ...chat, ...steps, ...drawn].join("\n").toLowerCase();
   };
-  const query = (row) => {
-    const users = row.chat.filter((turn) => turn[0] === "user");
-    const text = (users.length ? users[users.length - 1] : row.chat[row.chat.length - 1] || ["", ""])[1];
-    return text.length > 160 ? text.slice(0, 160) + "…" : text || "(empty)";
+  const texts = new Map();
+  const wordsOf = (block) => {
+    if (!texts.has(block)) texts.set(block, unpack(data.rows[block]).then((rows) => rows.map(words)));
+    return texts.get(block);
   };
-  const tool = (index) => {
-    const text = data.tools[index];
+  const pretty = (text) => {
     try { return JSON.stringify(JSON.parse(text), null, 2); } catch (error) { return text; }
+  };
+  // An element that is filled the first time it is opened.
+  const folded = (summary, make) => {
+    const details = el("details", {}, summary);
+    details.addEventListener("toggle", async () => {
+      if (!details.open || details.children.length > 1) return;
+      const place = el("p", { class: "said" }, "…");
+      details.append(place);
+      place.replaceWith(...await make());
+    });
+    return details;
   };
 
   const step = (one, number) => {
@@ -76,7 +95,8 @@
     const mark = (right) => right === null ? "failed" : verdict(right);
     return el("div", { class: "body" },
       part("Dialogue", row.chat.map(([role, text]) => el("div", {}, el("p", { class: "said" }, role), box(text)))),
-      el("details", {}, el("summary", {}, `Tools (${row.tools.length})`), row.tools.map((index) => box(tool(index)))),
+      folded(el("summary", {}, `Tools (${row.tools.length})`),
+        async () => (await Promise.all(row.tools.map(toolAt))).map((text) => box(pretty(text)))),
       part("Reference", box(row.reference)),
       row.chain ? part(`Answers of ${row.by}, refined`, row.chain.map(step)) : null,
       row.arms ? part(`Ways of answering, ${row.by}`, table(["way", "verdict", "rounds", "ended", "calls", "tokens"],
@@ -87,14 +107,11 @@
       (row.probes || []).map(probe),
       el("p", { class: "said" }, `id ${row.id}`, row.source ? `, from ${row.source}` : ""));
   };
-  const item = (row) => {
+  const item = (number) => {
+    const row = index[number];
     const kind = { repaired: "good", right: "good", regressed: "bad", wrong: "bad" }[row.class] || "";
-    const details = el("details", {}, el("summary", {}, chip(label(row), kind), el("span", { class: "query" }, query(row)),
-      el("span", { class: "meta" }, row.kind)));
-    details.addEventListener("toggle", () => {
-      if (details.open && details.children.length === 1) details.append(body(row));
-    });
-    return el("li", {}, details);
+    return el("li", {}, folded(el("summary", {}, chip(label(row), kind), el("span", { class: "query" }, row.query),
+      el("span", { class: "meta" }, row.kind)), async () => [body(await rowAt(number))]));
   };
 
   const grow = () => {
@@ -102,15 +119,30 @@
     const first = list.children[open];
     open = Math.min(open + PAGE, found.length);
     more.hidden = open >= found.length;
-    shown.textContent = `${found.length} of ${data.rows.length} embedded examples match; ${open} are listed.`;
+    shown.textContent = `${found.length} of ${data.count} embedded examples match; ${open} are listed.`;
     return first;
   };
-  const search = () => {
+  const search = async () => {
+    const mine = ++searches;
     const text = filters.text.value.trim().toLowerCase();
-    found = data.rows.filter((row) => (!filters.class.value || label(row) === filters.class.value)
-      && (!filters.kind.value || row.kind === filters.kind.value)
-      && (!filters.error.value || row.errors.includes(filters.error.value))
-      && (!text || words(row).includes(text)));
+    let matches = index.map((row, number) => number).filter((number) => {
+      const row = index[number];
+      return (!filters.class.value || label(row) === filters.class.value)
+        && (!filters.kind.value || row.kind === filters.kind.value)
+        && (!filters.error.value || row.errors.includes(filters.error.value));
+    });
+    if (text) {
+      shown.textContent = "Searching…";
+      const having = [];
+      for (const number of matches) {
+        const [block, within] = rowPlaces[number];
+        const said = await wordsOf(block);
+        if (mine !== searches) return; // another search has begun
+        if (said[within].includes(text)) having.push(number);
+      }
+      matches = having;
+    }
+    found = matches;
     open = 0;
     list.replaceChildren();
     grow();
@@ -118,5 +150,11 @@
   for (const control of Object.values(filters)) control.addEventListener("input", search);
   document.querySelector(".filters").addEventListener("submit", (event) => event.preventDefault());
   more.addEventListener("click", () => { const first = grow(); if (first) first.querySelector("summary").focus(); });
-  search();
+  unpack(data.index).then((rows) => {
+    index = rows.map(([set, outcome, kind, errors, query]) => ({ set, class: outcome, kind, errors, query }));
+    fill(filters.class, count((row) => [label(row)]));
+    fill(filters.kind, count((row) => [row.kind]));
+    fill(filters.error, count((row) => row.errors));
+    return search();
+  }).catch(() => { shown.textContent = "The examples need a newer browser: this one cannot unpack them (DecompressionStream)."; });
 })();
