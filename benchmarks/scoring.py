@@ -123,6 +123,10 @@ def judging(bench: Benchmark, cases: Sequence[Case]) -> Callable[[], int]:
     return run
 
 
+def loading(bench: Benchmark, folder: Path) -> int:
+    return len(bench.load(folder))
+
+
 def from_file(bench: Benchmark, rows: Sequence[BenchmarkRow], folder: Path, path: Path) -> Callable[[], int]:
     """Predictions (the gold answers) from a file to verdicts in another."""
     lines = [json.dumps({"id": row.id, "output": answers(row, KINDS[:1])[0]}) for row in rows]
@@ -133,10 +137,6 @@ def from_file(bench: Benchmark, rows: Sequence[BenchmarkRow], folder: Path, path
         return len(rows)
 
     return run
-
-
-def loaded(bench: Any, folder: Any) -> int:
-    return len(bench.load(folder))
 
 
 def main() -> None:
@@ -169,7 +169,7 @@ def main() -> None:
                 print(f"{benchmark:<11} {category:<42} {figures[category]}", flush=True)
             way = from_file(bench, rows, folder, Path(name) / "predictions.jsonl")
             result["file"][benchmark] = round(rate(way, options.seconds))
-            result["load"][benchmark] = round(rate(partial(loaded, bench, folder), 0))
+            result["load"][benchmark] = round(rate(partial(loading, bench, folder), 0))
             print(f"{benchmark:<11} file {result['file'][benchmark]:,}, load {result['load'][benchmark]:,}", flush=True)
     lowest = [
         (figure[kind], f"{benchmark}/{category}, {kind}")

@@ -69,10 +69,10 @@ class Parser:
         self.position = 0
         self.prefix = _PREFIX | prefix_words
         self.kinds = [token.kind for token in self.tokens] + _AHEAD * ["end"]
-        self.marks = [
-            *(token.text if token.kind in ("operator", "name") else None for token in self.tokens),
-            *_AHEAD * [None],
+        self.marks: list[str | None] = [
+            token.text if token.kind in ("operator", "name") else None for token in self.tokens
         ]
+        self.marks += _AHEAD * [None]
         """Texts of operators and names, None for other tokens."""
 
     def peek(self, ahead: int = 0) -> str:

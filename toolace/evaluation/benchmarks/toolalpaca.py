@@ -123,12 +123,14 @@ def fill_placeholders(calls: Sequence[Call], gold: Sequence[Call]) -> list[Call]
     free = list(range(len(filled)))
     later = []
     for wanted in gold:
-        match = next((i for i in free if keyed([_filled(filled[i], wanted)]) == keyed([wanted])), None)
-        if match is None:
-            later.append(wanted)
+        key = keyed([wanted])
+        for i in free:
+            if filled[i].name == wanted.name and keyed([given := _filled(filled[i], wanted)]) == key:
+                filled[i] = given
+                free.remove(i)
+                break
         else:
-            filled[match] = _filled(filled[match], wanted)
-            free.remove(match)
+            later.append(wanted)
     for wanted in later:
         match = next((i for i in free if filled[i].name == wanted.name), None)
         if match is not None:
