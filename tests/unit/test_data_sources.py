@@ -459,3 +459,13 @@ def test_damage_of_any_kind_never_raises(format: str, data: st.DataObject) -> No
         assert [from_row(to_row(sample)) for sample in result.samples] == list(result.samples)
     elif not isinstance(result, SkippedRow):
         assert result.reason in REASONS and result.detail.encode()
+
+
+def test_openai_rows_as_json_text_are_found_without_naming_the_format(tmp_path: Path) -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    messages = [{"role": "user", "content": "go"}, {"role": "assistant", "content": None, "tool_calls": [call]}]
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps({"messages": json.dumps(messages), "tools": json.dumps([tool])}) + "\n")
+    loaded = load_samples(str(file))
+    assert len(loaded.samples) == 1 and loaded.samples[0].reference.calls[0].name == "f"

@@ -15,13 +15,18 @@ NEEDS = "`messages` of {role, content}, and `tools` where there are calls"
 
 def matches(row: Mapping[str, Any]) -> bool:
     """Whether a row is in this format."""
-    messages = row.get("messages")
-    if isinstance(messages, str):  # parquet files hold it as JSON text
-        try:
-            messages = json_field(messages, "messages")
-        except RowError:
-            return False
-    return isinstance(messages, list) and all(isinstance(m, Mapping) and "role" in m for m in messages)
+    return messages_of(row) is not None
+
+
+def messages_of(row: Mapping[str, Any]) -> list[Mapping[str, Any]] | None:
+    """The messages of a row, which may be JSON text; None where they are none."""
+    try:
+        messages = json_field(row.get("messages"), "messages")
+    except RowError:
+        return None
+    if not isinstance(messages, list) or not all(isinstance(m, Mapping) and "role" in m for m in messages):
+        return None
+    return messages
 
 
 def convert(row: Mapping[str, Any], *, derive: Derive = "marked") -> Dialogue:

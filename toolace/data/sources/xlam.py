@@ -20,9 +20,9 @@ def matches(row: Mapping[str, Any]) -> bool:
     """Whether a row is in this format."""
     if "query" in row and "answers" in row and "tools" in row:
         return True
-    return openai.matches(row) and any(
+    return any(
         isinstance(call, Mapping) and "name" in call and "function" not in call
-        for message in row["messages"]
+        for message in openai.messages_of(row) or ()
         if isinstance(message.get("tool_calls"), list)
         for call in message["tool_calls"]
     )
