@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from toolace.calls.schema import Chat, Message
 from toolace.config import TrainConfig
+from toolace.corpus import CorpusRow, direct_row
 from toolace.storage import Store
 from toolace.training.batches import MicroBatch, Plan, pack_step, padding_share
 from toolace.training.dataset import TokenTable, tokenise
@@ -40,7 +40,7 @@ WARM_UP = 3
 """Steps of each loop before the clock starts."""
 
 
-def corpus(samples: int) -> Iterator[tuple[str, Chat, Message]]:
+def corpus(samples: int) -> Iterator[CorpusRow]:
     """Direct rows of generated samples, and a refinement row with a damaged draft for every third."""
     from toolace.data.synthetic import generate
     from toolace.data.synthetic_damage import corrupt
@@ -48,9 +48,10 @@ def corpus(samples: int) -> Iterator[tuple[str, Chat, Message]]:
 
     rng = random.Random(0)
     for number, sample in enumerate(generate(samples, 1, profile="house")):
-        yield f"{sample.id}/direct", sample.chat, sample.reference
+        yield direct_row(sample)
         if number % 3 == 0:
-            yield f"{sample.id}/fix", refine_turn(sample.chat, corrupt(sample, rng)), sample.reference
+            chat = refine_turn(sample.chat, corrupt(sample, rng))
+            yield CorpusRow(id=f"{sample.id}/fix", sample_id=sample.id, kind="fix", chat=chat, target=sample.reference)
 
 
 class Bare:

@@ -11,6 +11,7 @@ import numpy as np
 
 from toolace.calls.schema import Chat, Message
 from toolace.config import TrainConfig
+from toolace.corpus import CorpusRow
 from toolace.storage import Store
 from toolace.training.dataset import tokenise
 from toolace.training.spec import TrainSpec
@@ -57,7 +58,16 @@ def make_tokens(folder: Path, rows: int = 40, *, longest: int = 60, seed: int = 
         target = prompt[: int(rng.integers(2, 8))]
         examples[f"row-{number}"] = Example(prompt + target, len(prompt))
     message = Message(role="assistant", content="unused")
-    chats = ((row_id, Chat(messages=(Message(role="user", content=row_id),)), message) for row_id in examples)
+    chats = (
+        CorpusRow(
+            id=row_id,
+            sample_id=row_id,
+            kind="direct",
+            chat=Chat(messages=(Message(role="user", content=row_id),)),
+            target=message,
+        )
+        for row_id in examples
+    )
     tokenise(chats, lambda chat, _: examples[chat.messages[0].content], Store(str(folder)), max_length=longest)
     return folder
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from toolace.calls.schema import Call, Chat, Message, Sample, Tool
 from toolace.config import CorpusConfig
+from toolace.corpus import CorpusRow, direct_row
 from toolace.errors import RolloutError
 from toolace.probing import ProbedAnswer, ProbeRecord
-from toolace.refinement.corpus import CorpusPlan, CorpusRow, direct_row, plan_corpus
+from toolace.refinement.corpus import CorpusPlan, plan_corpus
 from toolace.rendering import refine_turn
 
 RIGHT, RIGHT_TOO, WRONG, WRONG_TOO = "[f(x=1)]", "[f(x = 1)]", "[f(x=2)]", "[f(x=3)]"

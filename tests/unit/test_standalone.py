@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from toolace.config import Config, load_config
+from toolace.corpus import direct_row, write_corpus
 from toolace.data.shards import write_shards
 from toolace.data.synthetic import generate
 from toolace.errors import ClusterError, DataError, StorageError
-from toolace.refinement.corpus import direct_row
-from toolace.rounds.stages import write_corpus
 from toolace.rounds.standalone import evaluate_samples, probe_samples, train_corpus
 from toolace.storage import Store
 

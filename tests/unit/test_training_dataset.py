@@ -12,10 +12,10 @@ import pytest
 from training_models import make_spec
 
 from toolace.calls.schema import Chat, Message
+from toolace.corpus import CORPUS_COLUMNS, CorpusRow, read_corpus
 from toolace.errors import DataError, StorageError, ToolaceError, TrainingError
-from toolace.refinement.corpus import CorpusRow
 from toolace.storage import Store
-from toolace.training.dataset import CORPUS_COLUMNS, COUNTS, ROWS, TOKENS, TokenTable, read_corpus, tokenise
+from toolace.training.dataset import COUNTS, ROWS, TOKENS, TokenTable, tokenise
 from toolace.training.spec import TrainSpec
 from toolace.training.steplog import STEPS, StepLog, read_steps
 
@@ -64,7 +64,7 @@ def test_corpus_to_tokens_and_back(tmp_path: Path) -> None:
     rows = rows_of(20)
     write(corpus, rows)
     read = list(read_corpus(corpus))
-    assert read == [(row.id, row.chat, row.target) for row in rows]
+    assert read == rows
     counts = tokenise(read, render, tokens, max_length=15)
     assert counts == {
         "rows": 20,
@@ -77,6 +77,7 @@ def test_corpus_to_tokens_and_back(tmp_path: Path) -> None:
     table = TokenTable.open(tokens)
     assert isinstance(table.flat, np.memmap)
     assert table.ids == [row.id for row in rows[:14]]
+    assert table.kinds == ["direct"] * 14
     assert table.row(3).tolist() == [0, 1, 2, 3, 4]
     assert table.targets.tolist() == [1] * 14
     # Done is done: the same place is not rendered again.
@@ -85,7 +86,7 @@ def test_corpus_to_tokens_and_back(tmp_path: Path) -> None:
 
 def test_changed_bytes_of_the_tokens_are_noticed(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    tokenise([(row.id, row.chat, row.target) for row in rows_of(9)], render, store, max_length=30)
+    tokenise(rows_of(9), render, store, max_length=30)
     before = TokenTable.open(store)
     wanted = [before.row(i).tolist() for i in range(len(before.ids))], before.starts.tolist(), before.ids
     draw = random.Random(0)
@@ -118,7 +119,7 @@ def test_damaged_counts_of_the_tokens_are_named(tmp_path: Path, text: str) -> No
 
 
 def test_all_rows_too_long(tmp_path: Path) -> None:
-    rows = [(row.id, row.chat, row.target) for row in rows_of(5)[2:]]
+    rows = rows_of(5)[2:]
     with pytest.raises(TrainingError, match=r"3 in the corpus, 3 longer than max_length=3 \(the longest has 6"):
         tokenise(rows, render, Store(str(tmp_path)), max_length=3)
     assert not list(tmp_path.iterdir())
@@ -127,7 +128,7 @@ def test_all_rows_too_long(tmp_path: Path) -> None:
 def test_equal_ids_are_refused(tmp_path: Path) -> None:
     row = rows_of(3)[2]
     with pytest.raises(TrainingError, match="1 rows whose id is not unique"):
-        tokenise([(row.id, row.chat, row.target)] * 2, render, Store(str(tmp_path)), max_length=30)
+        tokenise([row] * 2, render, Store(str(tmp_path)), max_length=30)
 
 
 def test_bad_corpus_files_are_named(tmp_path: Path) -> None:

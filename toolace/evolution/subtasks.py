@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 
 from toolace.calls.definitions import render_definition, render_definitions
 from toolace.calls.schema import Chat, Message, Sample, Tool, canonical_json
-from toolace.refinement.corpus import CorpusRow, direct_row
+from toolace.corpus import CorpusRow, direct_row
 
 ADAPTION_INSTRUCTION = "Write the full definition of the tool with this description: {description}"
 GENERATION_INSTRUCTION = "Generate candidate tools related to the query: {query}"

@@ -20,15 +20,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict
-
-from toolace.calls.schema import Chat, Message, Sample
+from toolace.calls.schema import Sample
 from toolace.config import CorpusConfig
+from toolace.corpus import CorpusRow, direct_row
 from toolace.errors import RolloutError
 from toolace.probing import ProbedAnswer, ProbeRecord
 from toolace.rendering import refine_turn
 
-RowKind = Literal["direct", "keep", "fix", "adaption", "generation", "invocation"]
 DraftFate = Literal[
     "keep",
     "fix",
@@ -44,18 +42,6 @@ DraftFate = Literal[
 """What can become of a draft: a pair of that kind, or left out because refinement rows or keep pairs are switched off,
 its sample was not selected, it differs from an earlier draft in outer white space only, it was cut off at the token
 limit, its sample has enough pairs of the kind, or keep pairs had to give way to `min_fix_share`."""
-
-
-class CorpusRow(BaseModel):
-    """A training row: the loss is on `target`, as the reply to `chat`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    id: str
-    sample_id: str
-    kind: RowKind
-    chat: Chat
-    target: Message
 
 
 @dataclass(frozen=True)
@@ -126,13 +112,6 @@ def plan_corpus(
     fates = {fate: drafts[fate] for fate in get_args(DraftFate)}
     counts = {"direct": len(chosen), "keep": fates["keep"], "fix": fates["fix"]}
     return CorpusPlan(config, chosen, seed, keep_below, counts, fates)
-
-
-def direct_row(sample: Sample) -> CorpusRow:
-    """The plain fine-tuning row of a sample."""
-    return CorpusRow(
-        id=f"{sample.id}/direct", sample_id=sample.id, kind="direct", chat=sample.chat, target=sample.reference
-    )
 
 
 def _fates(record: ProbeRecord, selected: bool, config: CorpusConfig) -> Iterator[tuple[ProbedAnswer, DraftFate]]:

@@ -10,20 +10,20 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from toolace.calls.schema import Sample, canonical_json
+from toolace.calls.schema import Sample
+from toolace.corpus import CorpusRow, direct_row, write_corpus
 from toolace.data.shards import read_index, read_samples
 from toolace.errors import StorageError
 from toolace.evaluation.metrics import ScoreTally
 from toolace.evaluation.program import EvaluationRecord, evaluate_sample
 from toolace.probing import ProbeRecord, probe
-from toolace.refinement.corpus import CorpusRow, direct_row, plan_corpus
+from toolace.refinement.corpus import plan_corpus
 from toolace.rollouts.dataset import read_records
 from toolace.rounds.context import ModelRef, Run
 from toolace.rounds.rolling import Rollout, roll
 from toolace.selection import labels, select
 from toolace.storage import Stage, Store, digest
 
-CORPUS_SHARD_ROWS = 5000
 PROBE_SEEDS = 1_000_003
 """Rounds draw with seeds run_seed * PROBE_SEEDS + round, so that no two rounds of a run share their draws."""
 
@@ -206,38 +206,6 @@ def probe_records(stage: Stage) -> Iterator[ProbeRecord]:
 def train_samples(data: Stage) -> Iterator[Sample]:
     """The training pool in shard order."""
     return read_samples(data.store.sub("train"))
-
-
-def write_corpus(rows: Iterator[CorpusRow], store: Store) -> dict[str, int]:
-    """Write corpus rows as parquet; returns the number of rows by kind."""
-    import pyarrow as pa
-
-    counts = {"direct": 0, "keep": 0, "fix": 0}
-    batch: list[dict[str, str]] = []
-    part = 0
-
-    def flush() -> None:
-        nonlocal part
-        store.write_table(f"part-{part:05d}.parquet", pa.Table.from_pylist(batch))
-        part += 1
-        batch.clear()
-
-    for row in rows:
-        counts[row.kind] += 1
-        batch.append(
-            {
-                "id": row.id,
-                "sample_id": row.sample_id,
-                "kind": row.kind,
-                "chat": canonical_json(row.chat.model_dump(exclude_defaults=True)),
-                "target": canonical_json(row.target.model_dump(exclude_defaults=True)),
-            }
-        )
-        if len(batch) == CORPUS_SHARD_ROWS:
-            flush()
-    if batch:
-        flush()
-    return counts
 
 
 def _slice(data: Stage, limit: int, seed: int) -> list[str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from toolace.config import TrainConfig
+from toolace.corpus import RowKind, read_corpus
 from toolace.engines.models import resolve_model
 from toolace.rounds.cluster import cluster
 from toolace.rounds.context import ModelRef, Run
@@ -54,7 +55,7 @@ def train_stage(run: Run, name: str, start: ModelRef, corpus: Stage, settings: T
 
 def _train(run: Run, start: ModelRef, corpus: Stage, settings: TrainConfig, stage: Stage) -> dict[str, Any]:
     from toolace.rendering import Renderer
-    from toolace.training.dataset import read_corpus, tokenise
+    from toolace.training.dataset import tokenise
     from toolace.training.launch import run_training
 
     model = run.config.model
@@ -81,5 +82,5 @@ def _train(run: Run, start: ModelRef, corpus: Stage, settings: TrainConfig, stag
 
 def _rows(run: Run, corpus: Stage) -> str:
     counts = run.counts.get(corpus.name, {})
-    rows = sum(counts.get(kind, 0) for kind in ("direct", "keep", "fix"))
+    rows = sum(counts.get(kind, 0) for kind in get_args(RowKind))
     return f"{rows} rows" if rows else corpus.store.uri

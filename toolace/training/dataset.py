@@ -1,29 +1,22 @@
-"""The corpus as token ids: rendered once, then read by every worker straight from a flat file.
-
-The corpus on disk is one or more parquet files with the columns `id`, `sample_id`, `kind`, `chat` and `target`
-(the last two as JSON of `toolace.calls` types).
-"""
+"""The corpus as token ids: rendered once, then read by every worker straight from a flat file."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from toolace.calls.schema import Chat, Message
-from toolace.errors import DataError, TrainingError
+from toolace.corpus import CorpusRow
+from toolace.errors import TrainingError
 from toolace.storage import Store
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-CORPUS_COLUMNS = ("id", "sample_id", "kind", "chat", "target")
 TOKENS, ROWS, COUNTS = "tokens.npy", "rows.parquet", "tokens.json"
 
 
@@ -40,30 +33,7 @@ Render = Callable[[Chat, Message], Example]
 """`Renderer.example`."""
 
 
-def read_corpus(corpus: Store) -> Iterator[tuple[str, Chat, Message]]:
-    """Rows of a corpus directory in file order: id, chat, target. Raises `DataError` naming the file and the row."""
-    names = [name for name in corpus.list() if name.endswith(".parquet")]
-    if not names:
-        raise DataError(f"no corpus in {corpus.uri}: it holds no parquet file. Run the corpus stage first")
-    for name in names:
-        table: pa.Table = corpus.read_table(name)
-        missing = [column for column in CORPUS_COLUMNS if column not in table.column_names]
-        if missing:
-            raise DataError(
-                f"{corpus.at(name)} is not a training corpus: it lacks {', '.join(missing)} "
-                f"(has {', '.join(table.column_names)})"
-            )
-        columns = (table.column(column).to_pylist() for column in ("id", "chat", "target"))
-        for number, (row_id, chat, target) in enumerate(zip(*columns, strict=True)):
-            try:
-                yield row_id, Chat.model_validate_json(chat), Message.model_validate_json(target)
-            except (ValueError, TypeError) as error:
-                raise DataError(f"{corpus.at(name)}, row {number} ({row_id}): {error}") from None
-
-
-def tokenise(
-    rows: Iterable[tuple[str, Chat, Message]], render: Render, tokens: Store, *, max_length: int
-) -> dict[str, int]:
+def tokenise(rows: Iterable[CorpusRow], render: Render, tokens: Store, *, max_length: int) -> dict[str, int]:
     """Render all rows once and publish them in `tokens`; does nothing where that is already done.
 
     Rows longer than `max_length` tokens are left out and counted. Returns the counts: rows, kept, too_long, tokens,
@@ -73,19 +43,21 @@ def tokenise(
         found: dict[str, int] = _published(tokens)["counts"]
         return found
     ids: list[str] = []
+    kinds: list[str] = []
     parts: list[npt.NDArray[np.int32]] = []
     starts: list[int] = []
     total = longest = 0
-    for row_id, chat, target in rows:
+    for row in rows:
         total += 1
-        example = render(chat, target)
+        example = render(row.chat, row.target)
         size = len(example.input_ids)
         longest = max(longest, size)
         if size > max_length:
             continue
         if not 0 < example.target_start < size:
-            raise TrainingError(f"corpus row {row_id} has its target at {example.target_start} of {size} tokens")
-        ids.append(row_id)
+            raise TrainingError(f"corpus row {row.id} has its target at {example.target_start} of {size} tokens")
+        ids.append(row.id)
+        kinds.append(row.kind)
         parts.append(np.asarray(example.input_ids, dtype=np.int32))
         starts.append(example.target_start)
     if not ids:
@@ -111,7 +83,8 @@ def tokenise(
     import pyarrow as pa
 
     starts_column = np.array(starts, dtype=np.int64)
-    tokens.write_table(ROWS, pa.table({"id": ids, "length": lengths, "target_start": starts_column}))
+    columns = {"id": ids, "kind": kinds, "length": lengths, "target_start": starts_column}
+    tokens.write_table(ROWS, pa.table(columns))
     tokens.write_json(COUNTS, {"counts": counts, "digest": _digest(flat, starts_column)})
     return counts
 
@@ -140,11 +113,13 @@ def _digest(flat: npt.NDArray[np.int32], starts: npt.NDArray[np.int64]) -> str:
 class TokenTable:
     """All rows as token ids. `flat` holds them end to end, memory-mapped where the place is a local path.
 
-    lengths, targets and starts (all int64, one entry a row): tokens, target tokens, index of the first target token.
+    `kinds` say what each row teaches. lengths, targets and starts (all int64, one entry a row): tokens, target tokens,
+    index of the first target token.
     `digest` is a short hash of all tokens and starts.
     """
 
     ids: list[str]
+    kinds: list[str]
     flat: npt.NDArray[np.int32]
     offsets: npt.NDArray[np.int64]
     lengths: npt.NDArray[np.int64]
@@ -168,11 +143,12 @@ class TokenTable:
             digest = str(_published(tokens)["digest"])
             if flat.dtype != np.int32 or len(flat) != offsets[-1] or _digest(flat, starts) != digest:
                 raise ValueError(f"{len(flat)} tokens that are not the ones that were written")
+            ids, kinds = table.column("id").to_pylist(), table.column("kind").to_pylist()
         except TrainingError:
             raise
         except Exception as error:  # numpy raises whatever a damaged header leads to
             raise _damaged(tokens, error) from None
-        return cls(table.column("id").to_pylist(), flat, offsets, lengths, starts, digest)
+        return cls(ids, kinds, flat, offsets, lengths, starts, digest)
 
     @property
     def targets(self) -> npt.NDArray[np.int64]:
