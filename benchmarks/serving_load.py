@@ -2,8 +2,8 @@
 
     python benchmarks/serving_load.py                  # 10 minutes, 16 clients, builtin:tiny_base
 
-Memory is the resident set of each Serve process (ingress, engine replica and its engine, proxy, controller), read every
-ten seconds; the slope is fitted to the second half, when caches and pools are full. 429 and 503 are declared
+Memory is the resident set of each Serve process (ingress, engine replica, its engine and worker, proxy, controller),
+read every ten seconds; the slope is fitted to the second half, when caches and pools are full. 429 and 503 are declared
 back-pressure; anything else that is no 200 is an error. The last line is one JSON object.
 """
 
@@ -17,28 +17,30 @@ import statistics
 import sys
 import time
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
+import psutil
 from serving import MODEL, MODES, requests_of, served, with_way
 
 from toolace.serving.config import load_serve_config
 
 SAMPLE_S = 10.0
-WATCHED = ("ray::ServeReplica", "ray::ProxyActor", "ray::ServeController", "VLLM::EngineCore")
-PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 2**20
+WATCHED = ("ray::ServeReplica", "ray::ProxyActor", "ray::ServeController", "VLLM::EngineCore", "VLLM::Worker")
 
 
 def resident_mb() -> dict[str, float]:
-    """Resident memory of the processes that serve, by title and pid."""
+    """Resident memory of the processes below this one that serve, by role and pid.
+
+    A title goes on with what the process does at the moment (`ray::ServeReplica:app:ingress.handle_request`); the role
+    is what stays.
+    """
     found = {}
-    for entry in Path("/proc").iterdir():
+    for process in psutil.Process().children(recursive=True):
         try:
-            if entry.name.isdigit():
-                title = (entry / "cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
-                if title.startswith(WATCHED):
-                    found[f"{title} {entry.name}"] = int((entry / "statm").read_text().split()[1]) * PAGE_MB
-        except OSError:
+            title = (process.cmdline() or [""])[0]
+            if title.startswith(WATCHED):
+                found[f"{title.split('.')[0]} {process.pid}"] = process.memory_info().rss / 2**20
+        except psutil.Error:
             continue  # it ended meanwhile
     return found
 
