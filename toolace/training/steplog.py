@@ -20,8 +20,8 @@ FLUSH_S = 10.0
 
 Record = dict[str, Any]
 """step (0-based), of (steps in all), loss (mean over the step's target tokens, nats), loss_by_kind (the same over the
-target tokens of each kind of row in the step), lr, grad_norm (before clipping), rows, rows_key (sum of the CRC-32 of the
-ids of the rows consumed, hexadecimal), tokens, target_tokens, padded_tokens, seconds, target_tokens_per_s."""
+target tokens of each kind of row in the step), lr, grad_norm (before clipping), rows, rows_key (sum of the CRC-32 of
+the ids of the rows consumed, hexadecimal), tokens, target_tokens, padded_tokens, seconds, target_tokens_per_s."""
 
 
 class StepLog:
