@@ -33,7 +33,7 @@ from toolace.storage import Store
 from toolace.training.batches import MicroBatch, Plan, pack_step, padding_share
 from toolace.training.dataset import TokenTable, tokenise
 from toolace.training.engine import build_engine, close_engine, load_base, start_worker, stop_worker
-from toolace.training.loop import collate, loss_sum, plan_run, take_step
+from toolace.training.loop import collate, plan_run, take_step, target_logits
 from toolace.training.spec import TrainSpec
 
 WARM_UP = 3
@@ -70,8 +70,11 @@ class Bare:
         import torch
 
         for micro in batches:
+            batch = collate(self.table, micro, self.device)
             with torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.bf16):
-                loss = loss_sum(self.model, collate(self.table, micro, self.device), True) / target_tokens
+                logits = target_logits(self.model, batch, True)
+                labels = batch.labels[batch.labels != -100]
+                loss = torch.nn.functional.cross_entropy(logits, labels, reduction="sum") / target_tokens
             loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()

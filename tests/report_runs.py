@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from toolace.calls import render_calls
 from toolace.calls.schema import Call, Chat, Message, Sample, Tool
 from toolace.config import Config, validate_config
+from toolace.corpus import ROUND_KINDS, RowKind
 from toolace.data.shards import read_index, read_shard, write_shards
 from toolace.data.synthetic import generate
 from toolace.evaluation.program import evaluate_sample
@@ -33,6 +34,7 @@ from toolace.rounds.stages import (
 )
 from toolace.rounds.summary import SUMMARY, build_summary
 from toolace.storage import Stage, Store
+from toolace.training.steplog import tenth_by_kind
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -131,6 +133,9 @@ class FakeRun:
         self.run.remember(stage, done)
         return stage
 
+    def answer(self, sample: Sample, skill: float, request: Request) -> Completion:
+        return answer(sample, skill, request)
+
     def roll(self, stage: Stage, samples: Store, program: MakeProgram, skill: float) -> dict[str, object]:
         """What a rollout stage leaves behind; the last row of every shard fails."""
         total = Counts()
@@ -144,7 +149,7 @@ class FakeRun:
                     results[sample.id], errors[sample.id] = None, "the prompt has 9000 tokens"
                     counts.errors["the prompt has # tokens"] = 1
                 else:
-                    results[sample.id] = record_text(drive(program(sample), partial(answer, sample, skill)))
+                    results[sample.id] = record_text(drive(program(sample), partial(self.answer, sample, skill)))
                 counts.rows += 1
                 counts.requests += 2
                 counts.generated_tokens += 40
@@ -186,7 +191,15 @@ class FakeRun:
         self.run.remember(stage, done)
         return stage
 
-    def train(self, name: str, corpus: Stage, *, steps: int = 40, finish: bool = True) -> None:
+    def train(
+        self,
+        name: str,
+        corpus: Stage,
+        *,
+        steps: int = 40,
+        finish: bool = True,
+        kinds: Sequence[RowKind] = ROUND_KINDS,
+    ) -> None:
         stage = self.run.stage(f"{name}/train", {"corpus": corpus.key})
         stage.done()
         with self.run.timed(f"{name}: train", stage):
@@ -194,6 +207,7 @@ class FakeRun:
                 {
                     "step": step,
                     "loss": 2.5 / (1 + step * 0.1) + 0.1 * chance(name, step),
+                    "loss_by_kind": {kind: (n + 1) / (1 + step * 0.1) for n, kind in enumerate(kinds)},
                     "lr": 1e-3 * min(1.0, (step + 1) / 5) * (1 - step / (steps + 1)),
                     "target_tokens": 400,
                     "tokens": 4000,
@@ -210,6 +224,8 @@ class FakeRun:
                 "tokens": 4000 * steps,
                 "first_loss": lines[0]["loss"],
                 "last_loss": lines[-1]["loss"],
+                "first_loss_by_kind": tenth_by_kind(lines),
+                "last_loss_by_kind": tenth_by_kind(lines[::-1]),
                 "seconds": 0.5 * steps,
                 "corpus": {"rows": 100, "kept": 98, "too_long": 2},
             }

@@ -11,7 +11,7 @@ import numpy as np
 
 from toolace.calls.schema import Chat, Message
 from toolace.config import TrainConfig
-from toolace.corpus import CorpusRow
+from toolace.corpus import ROUND_KINDS, CorpusRow
 from toolace.storage import Store
 from toolace.training.dataset import tokenise
 from toolace.training.spec import TrainSpec
@@ -62,11 +62,11 @@ def make_tokens(folder: Path, rows: int = 40, *, longest: int = 60, seed: int = 
         CorpusRow(
             id=row_id,
             sample_id=row_id,
-            kind="direct",
+            kind=ROUND_KINDS[number % len(ROUND_KINDS)],
             chat=Chat(messages=(Message(role="user", content=row_id),)),
             target=message,
         )
-        for row_id in examples
+        for number, row_id in enumerate(examples)
     )
     tokenise(chats, lambda chat, _: examples[chat.messages[0].content], Store(str(folder)), max_length=longest)
     return folder

@@ -67,6 +67,26 @@ def furthest(one: Mapping[str, Any], two: Mapping[str, Any]) -> float:
     return max(float((one[name].float() - two[name].float()).abs().max()) for name in one)
 
 
+def by_kind(spec: TrainSpec) -> list[Any]:
+    return [pytest.approx(record["loss_by_kind"], abs=1e-4) for record in read_steps(Store(spec.out))]
+
+
+def losses_of(model: Path, table: TokenTable, rows: Any) -> dict[str, float]:
+    """The mean loss of a model on the target tokens of some rows, by kind: row by row, without any padding."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    loaded = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        ids, start = torch.from_numpy(table.row(int(row)).astype("int64")), int(table.starts[row])
+        with torch.no_grad():
+            log_probs = loaded(input_ids=ids[None]).logits[0].log_softmax(-1)
+        each = [-float(log_probs[place - 1, ids[place]]) for place in range(start, len(ids))]
+        found.setdefault(table.kinds[int(row)], []).extend(each)
+    return {kind: sum(each) / len(each) for kind, each in found.items()}
+
+
 def test_training_learns_and_publishes(reference: TrainSpec, tokens: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -75,7 +95,13 @@ def test_training_learns_and_publishes(reference: TrainSpec, tokens: Path) -> No
     assert result.last_loss < result.first_loss - 0.3
     assert result.steps == 10
     assert result.rows == 80
-    assert result.target_tokens == 2 * int(TokenTable.open(Store(str(tokens))).targets.sum())
+    table = TokenTable.open(Store(str(tokens)))
+    assert result.target_tokens == 2 * int(table.targets.sum())
+    rows = plan_run(reference, table).steps[0]
+    first = read_steps(Store(reference.out))[0]
+    assert first["loss_by_kind"] == pytest.approx(losses_of(Path(reference.model), table, rows), abs=1e-5)
+    assert list(result.last_loss_by_kind) == ["direct", "fix", "keep"]
+    assert all(last < result.first_loss_by_kind[kind] - 0.3 for kind, last in result.last_loss_by_kind.items())
     folder = Path(reference.out)
     assert sorted(path.name for path in folder.iterdir()) == ["model", "result.json", "steps.jsonl", "tensorboard"]
     loaded = AutoModelForCausalLM.from_pretrained(result.model)
@@ -105,6 +131,7 @@ def test_batch_layout_changes_nothing(
     train(spec)
     assert consumed(spec) == consumed(reference)
     assert losses(spec) == pytest.approx(losses(reference), abs=2e-5)
+    assert [record["loss_by_kind"] for record in read_steps(Store(spec.out))] == by_kind(reference)
     assert furthest(exported(spec), exported(reference)) < 2e-4
 
 
@@ -280,6 +307,7 @@ def test_two_workers_under_torchrun_agree_with_one(
     assert json.loads(done.stdout.strip().splitlines()[-1])["workers"] == 2
     assert consumed(spec) == consumed(reference)
     assert losses(spec) == pytest.approx(losses(reference), abs=2e-5)
+    assert [record["loss_by_kind"] for record in read_steps(Store(spec.out))] == by_kind(reference)
     assert furthest(exported(spec), exported(reference)) < 2e-4
 
 

@@ -66,7 +66,10 @@ class Client:
 
 
 def steps(stage: Stage, number: int) -> None:
-    lines = [{"step": n, "loss": 2.0 - n / 100, "lr": 1e-3, "target_tokens_per_s": 900.0} for n in range(number)]
+    lines = [
+        {"step": n, "loss": 2.0 - n / 100, "loss_by_kind": {"fix": 1.0}, "lr": 1e-3, "target_tokens_per_s": 900.0}
+        for n in range(number)
+    ]
     stage.store.write("steps.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
 
 
@@ -94,6 +97,7 @@ def test_a_resumed_run_logs_what_is_missing_and_nothing_twice(tmp_path: Path) ->
         with followed(fake, service) as tracking:
             tracking.stage_done(stage, {"steps": 450, "target_tokens": 9000, "seconds": 3.5})
     assert [step for key, step in service.points if key == "round-1/train/loss"] == list(range(450))
+    assert service.points["round-1/train/loss_by_kind/fix", 449] == 1.0
     assert service.points["train/target_tokens", 1] == 9000
     assert service.numbers == list(range(451)), "every entry keeps its number"
     assert service.files == [["config.yaml", SUMMARY]], "the same outcome is not logged again"

@@ -4,24 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
+from toolace.corpus import RowKind
+from toolace.report.evolution import TASK_SCORES
 from toolace.report.facts import RunFacts, arm_order, gather, label_of
 from toolace.storage import Store
 
 CARD = "README.md"
-PAPER = "arXiv:2504.01400"
+PAPER, EVOLUTION_PAPER = "arXiv:2504.01400", "arXiv:2505.07512"
+WAYS = {
+    "plain_sft": "plain supervised fine-tuning on the whole pool: the baseline of its run",
+    "bootstrap": "plain supervised fine-tuning on a small random part of the pool: the start of the rounds",
+    "adaption": f"documentation adaption (stage 1 of ToolACE-DEV, {EVOLUTION_PAPER}): to write the full definition of "
+    "a tool from its description",
+    "decomposed": f"decomposed tool learning (stage 2 of ToolACE-DEV, {EVOLUTION_PAPER}): to make candidate tools for "
+    "a query and to call tools, jointly",
+    "evolve": f"self-evolution (stage 3 of ToolACE-DEV, {EVOLUTION_PAPER}): on calls over tools that its predecessor "
+    "made itself, chosen by a majority vote and by rules, and on a replay of the rows of stage 2",
+    "round": f"model-aware training with self-refinement (ToolACE-R, {PAPER}): only samples that suit its "
+    "predecessor's ability, and pairs that teach it to keep right drafts and to fix wrong ones",
+}
+"""How a model was trained, by its name without the number of its round."""
 
 
 @dataclass(frozen=True)
 class CardFacts:
     """What a card tells about a model. All but names may be missing.
 
-    `model` is the model's name in its run (`bootstrap`, `plain_sft`, `round-N`), `base` the model that training started
-    from. `corpus` has the rows by kind, `train` the counts of the training stage, `settings` the training settings,
-    `versions` package versions. `scores` are the evaluations by split (dumps of `toolace.evaluation.metrics.Scores`).
+    `model` is the model's name in its run (see `toolace.report.facts.ModelFacts`), `base` the model that training
+    started from. `corpus` has the rows by kind, `train` the counts of the training stage, `settings` the training
+    settings, `versions` package versions. `scores` are the evaluations by split (dumps of
+    `toolace.evaluation.metrics.Scores`), `tasks` the scores of the sub-tasks, `evolved` the counts of the queries of
+    its round of evolution.
     """
 
     run: str
@@ -32,6 +49,8 @@ class CardFacts:
     corpus: Mapping[str, Any] = field(default_factory=dict)
     train: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tasks: Mapping[str, Any] = field(default_factory=dict)
+    evolved: Mapping[str, Any] = field(default_factory=dict)
     data: str = ""
     seed: int | None = None
     toolace: str = ""
@@ -46,10 +65,8 @@ def card_facts(run: Store | RunFacts, model: str) -> CardFacts:
     found = facts.model(model)
     settings = config.get("model", {})
     start = settings.get("path", "")
-    if config.get("rounds", {}).get("start") == "previous" and model.startswith("round-"):
-        number = int(model[6:])
-        before = f"round-{number - 1}" if number > 1 else "bootstrap" if facts.model("bootstrap") else ""
-        start = f"{label_of(before)} of the same run, itself from {start}" if before else start
+    if before := _before(facts, model):
+        start = f"{label_of(before)} of the same run, itself from {start}"
     source = config.get("data", {}).get("train", {})
     return CardFacts(
         run=facts.name,
@@ -60,12 +77,26 @@ def card_facts(run: Store | RunFacts, model: str) -> CardFacts:
         corpus=found.corpus if found else {},
         train=found.train if found else {},
         scores=found.evaluations if found else {},
+        tasks=found.tasks if found else {},
+        evolved=found.evolved if found else {},
         data="synthetic tools" if source.get("type") == "synthetic" else source.get("path", ""),
         seed=config.get("seed"),
         toolace=attempt.get("toolace", ""),
         revision=attempt.get("revision"),
         versions=attempt.get("versions", {}),
     )
+
+
+def _before(facts: RunFacts, model: str) -> str:
+    """The model of the same run that a model was trained from; empty where that is the base."""
+    name, _, number = model.partition("-")
+    method = "evolve" if name in ("adaption", "decomposed", "evolve") else "rounds"
+    if facts.config.get(method, {}).get("start") != "previous":
+        return ""
+    if number and int(number) > 1:
+        return f"{name}-{int(number) - 1}"
+    before = {"round": "bootstrap", "decomposed": "adaption", "evolve": "decomposed"}.get(name, "")
+    return before if facts.model(before) else ""
 
 
 def model_card(facts: CardFacts) -> str:
@@ -80,7 +111,8 @@ def model_card(facts: CardFacts) -> str:
         "the draft until the model repeats it (adaptive self-refinement).\n",
     ]
     if facts.scores:
-        parts += ["## Evaluation\n", *(_scores(split, scores) for split, scores in facts.scores.items())]
+        scores = (_scores(split, scores) for split, scores in facts.scores.items())
+        parts += ["## Evaluation\n", *scores, _tasks(facts.tasks)]
     else:
         parts += ["## Evaluation\n", "Not evaluated when this card was written.\n"]
     parts += ["## Training\n", _training(facts), "## Limits\n", _limits()]
@@ -125,14 +157,7 @@ def _front_matter(facts: CardFacts) -> dict[str, Any]:
 
 
 def _what(facts: CardFacts) -> str:
-    method = {
-        "plain_sft": "plain supervised fine-tuning on the whole pool: the baseline of its run",
-        "bootstrap": "plain supervised fine-tuning on a small random part of the pool: the start of the rounds",
-    }.get(
-        facts.model,
-        f"model-aware training with self-refinement (ToolACE-R, {PAPER}): only samples that suit its predecessor's "
-        "ability, and pairs that teach it to keep right drafts and to fix wrong ones",
-    )
+    method = WAYS.get(facts.model.partition("-")[0], WAYS["round"])
     return f"A tool-calling language model, trained from `{_code(facts.base)}` by {method}.\n"
 
 
@@ -152,21 +177,34 @@ def _scores(split: str, scores: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _tasks(tasks: Mapping[str, Any]) -> str:
+    told = [f"{what} {tasks[name]:.1%}" for name, what in TASK_SCORES.items() if tasks.get(name) is not None]
+    return f"Sub-tasks on the test split: {', '.join(told)}.\n" if told else ""
+
+
 def _training(facts: CardFacts) -> str:
     settings, train, corpus = facts.settings, facts.train, facts.corpus
     method = settings.get("method", "")
     if method == "lora":
         method = f"LoRA, rank {settings.get('lora', {}).get('rank', '?')}, merged; the adapter is in `adapter/`"
-    rows = ", ".join(f"{corpus[kind]:,} {kind}" for kind in ("direct", "keep", "fix") if kind in corpus)
+    kinds = [kind for kind in get_args(RowKind) if corpus.get(kind)]
+    rows = ", ".join(f"{corpus[kind]:,} {kind}" for kind in kinds)
+    if corpus.get("replay"):
+        rows += f"; {corpus['replay']:,} of them replayed"
+    losses = train.get("last_loss_by_kind", {})
+    by_kind = ", ".join(f"{losses[kind]:.4f} {kind}" for kind in kinds if kind in losses)
+    accepted, queries = (facts.evolved.get(name) for name in ("accepted", "queries"))
     versions = ", ".join(f"{name} {version}" for name, version in facts.versions.items())
     table = {
         "run": facts.run,
         "data": facts.data,
+        "queries accepted": f"{accepted:,} of {queries:,}" if queries is not None else "",
         "rows": rows,
         "method": "all weights" if method == "full" else method,
         "optimizer steps": _count(train.get("steps")),
         "target tokens": _count(train.get("target_tokens")),
         "last loss": f"{train['last_loss']:.4f} nats a target token" if "last_loss" in train else "",
+        "last losses by what rows teach": by_kind if len(losses) > 1 else "",
         "learning rate": f"{settings['lr']:g}, {settings.get('schedule', '')}" if "lr" in settings else "",
         "rows a step": _count(settings.get("global_batch")),
         "precision": settings.get("precision", ""),

@@ -11,8 +11,9 @@ from typing import Any
 from markupsafe import Markup
 
 from toolace.report.charts import Bar, Series, column_chart, line_chart, percent
+from toolace.report.evolution import IRRELEVANCE, TASK_SCORES
 from toolace.report.examples import label_names
-from toolace.report.facts import arm_order, label_of
+from toolace.report.facts import arm_order, label_of, on_path, path_order
 from toolace.report.page import asset, fill
 from toolace.report.plots import LABEL_COLORS, pass_chart, tokens_chart
 from toolace.report.tables import Table
@@ -36,6 +37,7 @@ class Group:
     classes: Sequence[Markup]
     transitions: Sequence[Table]
     wrong: Table | None
+    evolution: Sequence[Table]
     runs: Table
 
 
@@ -112,15 +114,15 @@ def _group(pool: str, model: str, arms: Sequence[Arm]) -> Group:
         classes=classes,
         transitions=transitions,
         wrong=_wrong(arms),
+        evolution=[table for table in (_sub_tasks(arms), _evolution(arms)) if table],
         runs=_runs(arms),
     )
 
 
 def _by_round(arms: Sequence[Arm]) -> Markup:
-    """Direct accuracy of every arm from the base to its scored model; arms without rounds as lines."""
-    paths = [arm for arm in arms if any(step["model"].startswith("round-") for step in arm["by_round"])]
-    names = list(dict.fromkeys(step["model"] for arm in paths for step in arm["by_round"]))
-    names.sort(key=lambda name: int(name[6:]) if name.startswith("round-") else 0)  # stable: the base comes first
+    """Direct accuracy of every arm from the base to its scored model; arms without rounds or stages as lines."""
+    paths = [arm for arm in arms if any(on_path(step["model"]) for step in arm["by_round"])]
+    names = sorted({step["model"] for arm in paths for step in arm["by_round"]}, key=path_order)
     place = {arm["arm"]: number for number, arm in enumerate(arms)}
     series = [
         Series(
@@ -221,6 +223,47 @@ def _wrong(arms: Sequence[Arm]) -> Table | None:
     )
 
 
+def _sub_tasks(arms: Sequence[Arm]) -> Table | None:
+    """What the arms that evolve score beside accuracy."""
+    names = {**TASK_SCORES, IRRELEVANCE: IRRELEVANCE}
+    rows = [
+        [arm["arm"], *(_share(arm["sub_tasks"].get(name)) for name in names)]
+        for arm in arms
+        if any(value is not None for value in arm.get("sub_tasks", {}).values())
+    ]
+    if not rows:
+        return None
+    note = "Means over the seeds; irrelevance: direct accuracy on the rows in which no tool fits."
+    return Table("Sub-tasks and irrelevance", ["arm", *names.values()], rows, note=note)
+
+
+def _evolution(arms: Sequence[Arm]) -> Table | None:
+    """What each round of evolution accepted, and how it compares with what was hidden."""
+    rows = [
+        [
+            arm["arm"],
+            str(entry["round"]),
+            f"{entry['queries']:,}",
+            f"{entry['accepted']:,}",
+            _share(entry["accepted"] / entry["queries"] if entry["queries"] else None),
+            _share(entry["draws"] / entry["draws_full"] if entry["draws_full"] else None),
+            *(_share(entry[name]) for name in ("accepted_right", "call_diversity")),
+            ", ".join(f"{reason} {number:,}" for reason, number in entry["rejected"].items()),
+        ]
+        for arm in arms
+        for entry in arm.get("evolution", ())
+    ]
+    if not rows:
+        return None
+    head = ["arm", "round", "queries", "accepted", "share", "draws of a full vote", "accepted right", "call diversity"]
+    return Table(
+        "Rounds of evolution",
+        [*head, "dropped, by reason"],
+        rows,
+        note="Queries and draws of all seeds; shares are means over them.",
+    )
+
+
 def _runs(arms: Sequence[Arm]) -> Table:
     rows = [
         [
@@ -244,6 +287,10 @@ def _runs(arms: Sequence[Arm]) -> Table:
 def _spread(arm: Arm, name: str) -> str:
     deviation = arm["spread"][name]
     return percent(arm[name]) if deviation is None else f"{100 * arm[name]:.1f} ± {100 * deviation:.1f} %"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else percent(value)
 
 
 def _points(value: float | None) -> str:

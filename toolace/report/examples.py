@@ -1,4 +1,4 @@
-"""The examples of a report: evaluated and probed samples, packed for the page.
+"""The examples of a report: evaluated samples, and probed ones or queries of evolution, packed for the page.
 
 Up to `ROWS` samples are all there. Of a larger run there is a deterministic choice, in at most `MAX_BYTES`: repairs and
 regressions come first, then a sample stratified by class, kind and error; ties are broken by a hash of the id.
@@ -7,37 +7,31 @@ regressions come first, then a sample stratified by class, kind and error; ties 
 from __future__ import annotations
 
 import difflib
-import hashlib
-import json
 import re
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from toolace.calls import judge, render_calls
-from toolace.calls.schema import Message, Sample
+from toolace.calls import judge
+from toolace.calls.schema import Sample
 from toolace.config import CallFormat
-from toolace.data.shards import read_samples
 from toolace.evaluation.program import ADAPTIVE, DIRECT, EvaluationRecord
 from toolace.probing import ProbeRecord
+from toolace.report.describe import MAX_ANSWERS, Chosen, JsonDict, cut, described, format_of, pick, samples_of
 from toolace.report.embedding import Packer
+from toolace.report.evolved import evolved
 from toolace.report.facts import UNREADABLE, RunFacts, arm_order, label_of
 from toolace.report.records import read_rows
-from toolace.storage import Store
 
 ROWS = 10_000
 """Samples in a page at the most."""
 MAX_BYTES = 14_000_000
 """Bound on the bytes of all examples in the page; what would go beyond it is left out and counted."""
 EVALUATED_SHARE = 2 / 3
-"""Of the bytes, evaluated samples get this much where there are probed ones too."""
-MAX_TEXT = 4000
-"""Longer texts are cut, and say so."""
-MAX_ANSWERS = 8
+"""Of the bytes, evaluated samples get this much where there are others too."""
 
 TOKEN = re.compile(r"\w+|\s+|[^\w\s]")
-JsonDict = dict[str, Any]
 
 
 @dataclass
@@ -58,17 +52,18 @@ class Examples:
 
 
 def choose(facts: RunFacts, max_bytes: int = MAX_BYTES, max_rows: int = ROWS) -> Examples:
-    """Choose and describe examples of a run; empty where nothing is evaluated or probed yet."""
+    """Choose and describe examples of a run; empty where no model was asked anything yet."""
     found = Examples()
     packer = found.packer
-    probed = max((facts.stages[name].get("rows", 0) for name in facts.stages if name.endswith("/probe")), default=0)
-    makers = (
-        (_evaluated, max(max_rows // 2, max_rows - probed), max_bytes * (EVALUATED_SHARE if probed else 1)),
-        (_probed, max_rows, max_bytes),
+    part, others = ("/evolve", evolved) if facts.evolves else ("/probe", _probed)
+    asked = max((counts.get("rows", 0) for name, counts in facts.stages.items() if name.endswith(part)), default=0)
+    makers: tuple[tuple[Callable[[RunFacts, int], Chosen | None], int, float], ...] = (
+        (_evaluated, max(max_rows // 2, max_rows - asked), max_bytes * (EVALUATED_SHARE if asked else 1)),
+        (others, max_rows, max_bytes),
     )
     for make, rows, room in makers:
         try:
-            chosen = make(facts, rows - packer.count if make is _probed else rows)
+            chosen = make(facts, rows - packer.count)
             if chosen is None:
                 continue
             for row in chosen.rows:
@@ -82,33 +77,6 @@ def choose(facts: RunFacts, max_bytes: int = MAX_BYTES, max_rows: int = ROWS) ->
         taken = Counter({name: n for (split, name), n in packer.classes.items() if split == chosen.set})
         found.caption = " ".join(part for part in (found.caption, chosen.caption(taken)) if part)
     return found
-
-
-@dataclass(frozen=True)
-class _Chosen:
-    """Rows to embed while there is room, and how to say how many of how many were."""
-
-    set: str
-    rows: Iterator[JsonDict]
-    caption: Callable[[Counter[str]], str]
-
-
-def pick(strata: Mapping[str, Hashable], limit: int) -> list[str]:
-    """At most `limit` ids, taken in turns from each stratum; the same ids for the same input in any order."""
-    groups: dict[Hashable, list[str]] = {}
-    for sample_id in sorted(strata, key=_rank):
-        groups.setdefault(strata[sample_id], []).append(sample_id)
-    queues = [iter(groups[key]) for key in sorted(groups, key=str)]
-    chosen: list[str] = []
-    while queues and len(chosen) < limit:
-        alive = []
-        for queue in queues:
-            following = next(queue, None)
-            if following is not None and len(chosen) < limit:
-                chosen.append(following)
-                alive.append(queue)
-        queues = alive
-    return chosen
 
 
 def changes(old: str, new: str) -> list[list[Any]]:
@@ -138,7 +106,7 @@ def outcome(direct: bool, adaptive: bool) -> str:
     return "repaired" if adaptive else "regressed"
 
 
-def _evaluated(facts: RunFacts, limit: int) -> _Chosen | None:
+def _evaluated(facts: RunFacts, limit: int) -> Chosen | None:
     model = facts.last
     if model is None:
         return None
@@ -171,15 +139,15 @@ def _evaluated(facts: RunFacts, limit: int) -> _Chosen | None:
                 verdicts[sample_id].append(
                     [other.label, right and right[DIRECT]["correct"], right and right[ADAPTIVE]["correct"]]
                 )
-    samples = _samples(facts, split, wanted)
-    format = _format(facts)
+    samples = samples_of(facts, split, wanted)
+    format = format_of(facts)
 
     def rows() -> Iterator[JsonDict]:
         for sample_id in chosen:
             if sample_id in samples and sample_id in records:
                 record = records[sample_id]
                 yield {
-                    **_described(samples[sample_id], format),
+                    **described(samples[sample_id], format),
                     "set": split,
                     "class": outcome(record.arms[DIRECT].correct, record.arms[ADAPTIVE].correct),
                     "errors": sorted({arm.error for arm in record.arms.values() if arm.error}),
@@ -203,10 +171,10 @@ def _evaluated(facts: RunFacts, limit: int) -> _Chosen | None:
         )
         return text + (f" Rows that failed and have no answer: {failed:,}." if failed else "")
 
-    return _Chosen(split, rows(), caption)
+    return Chosen(split, rows(), caption)
 
 
-def _probed(facts: RunFacts, limit: int) -> _Chosen | None:
+def _probed(facts: RunFacts, limit: int) -> Chosen | None:
     rounds = [number for number in facts.rounds if f"round-{number}/probe" in facts.stages]
     if not rounds:
         return None
@@ -224,15 +192,15 @@ def _probed(facts: RunFacts, limit: int) -> _Chosen | None:
         for sample_id, _, record in read_rows(facts.store.sub(f"round-{number}/probe"), wanted):
             if record is not None:
                 probes.setdefault(sample_id, []).append((number, ProbeRecord.model_validate(record)))
-    samples = _samples(facts, "train", wanted)
-    format = _format(facts)
+    samples = samples_of(facts, "train", wanted)
+    format = format_of(facts)
 
     def rows() -> Iterator[JsonDict]:
         for sample_id in chosen:
             if sample_id in samples:
                 found = probes[sample_id]
                 yield {
-                    **_described(samples[sample_id], format),
+                    **described(samples[sample_id], format),
                     "set": "train",
                     "class": found[-1][1].label,
                     "errors": sorted({a.error for _, probe in found for a in probe.answers if a.error}),
@@ -245,19 +213,7 @@ def _probed(facts: RunFacts, limit: int) -> _Chosen | None:
             "the rounds and by kind."
         )
 
-    return _Chosen("train", rows(), caption)
-
-
-def _described(sample: Sample, format: CallFormat) -> JsonDict:
-    functions = (tool.openai()["function"] for tool in sample.chat.tools)
-    return {
-        "id": sample.id,
-        "kind": sample.kind or "unnamed",
-        "source": sample.source,
-        "chat": [[message.role, _cut(_said(message, format))] for message in sample.chat.messages],
-        "tools": [_cut(json.dumps(one, ensure_ascii=False), 2 * MAX_TEXT) for one in functions],
-        "reference": _cut(_said(sample.reference, format)),
-    }
+    return Chosen("train", rows(), caption)
 
 
 def _chain(sample: Sample, record: EvaluationRecord, format: CallFormat) -> list[JsonDict]:
@@ -266,14 +222,14 @@ def _chain(sample: Sample, record: EvaluationRecord, format: CallFormat) -> list
     before: str | None = None
     for text in record.chain:
         verdict = judge(sample, text, format)
-        step: JsonDict = {"right": verdict.correct, "error": verdict.error, "detail": _cut(verdict.detail, 300)}
-        shown = _cut(text)
+        step: JsonDict = {"right": verdict.correct, "error": verdict.error, "detail": cut(verdict.detail, 300)}
+        shown = cut(text)
         if before is None:
             step["text"] = shown
         elif text == before:
             step["same"] = True
         else:
-            step["changes"] = changes(_cut(before), shown)
+            step["changes"] = changes(cut(before), shown)
         steps.append(step)
         before = text
     if record.chain and record.arms[ADAPTIVE].text != record.chain[-1]:
@@ -291,34 +247,10 @@ def _probe(number: int, probe: ProbeRecord) -> JsonDict:
         "stopped": probe.stop == "decided",
         "left": max(0, len(probe.answers) - MAX_ANSWERS),
         "answers": [
-            [_cut(answer.text), answer.count, answer.correct, answer.error, answer.truncated, answer.draft]
+            [cut(answer.text), answer.count, answer.correct, answer.error, answer.truncated, answer.draft]
             for answer in probe.answers[:MAX_ANSWERS]
         ],
     }
-
-
-def _samples(facts: RunFacts, split: str, wanted: set[str]) -> dict[str, Sample]:
-    store: Store = facts.store.sub(f"data/{split}")
-    return {sample.id: sample for sample in read_samples(store) if sample.id in wanted}
-
-
-def _said(message: Message, format: CallFormat) -> str:
-    calls = render_calls(message.calls, format) if message.calls else ""
-    named = f"{message.name}: " if message.name else ""
-    return named + "\n".join(part for part in (message.content, calls) if part)
-
-
-def _format(facts: RunFacts) -> CallFormat:
-    format: CallFormat = facts.config.get("model", {}).get("format", "pythonic")
-    return format
-
-
-def _cut(text: str, limit: int = MAX_TEXT) -> str:
-    return text if len(text) <= limit else f"{text[:limit]} … [{len(text) - limit:,} characters more]"
-
-
-def _rank(sample_id: str) -> tuple[bytes, str]:
-    return hashlib.blake2b(sample_id.encode(), digest_size=8).digest(), sample_id
 
 
 def label_names(labels: Iterable[str]) -> Sequence[str]:

@@ -6,6 +6,7 @@ What cannot be read becomes a note that the report prints, so that nothing is mi
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -21,29 +22,32 @@ UNREADABLE = (ToolaceError, ValueError, KeyError)
 STEPS = "steps.jsonl"
 SPLITS = ("test", "dev")
 """Splits in the order in which the headline prefers them."""
-PARTS = ("probe", "select", "corpus", "train", "eval-dev", "eval-test")
+PARTS = ("probe", "select", "evolve", "corpus", "train", "eval-dev", "eval-test", "tasks-test")
+EVOLVE = "evolve"
+"""The method of a run that evolves; what other runs name, or nothing, are rounds."""
 QUARANTINE_SHOWN = 20
+_ROUND = re.compile(r"(round|evolve)-([1-9][0-9]*)")
 
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """One model of the run: `base`, `bootstrap`, `plain_sft` or `round-N`, and what its stages counted."""
+    """One model of the run, and what its stages counted: `base`; `bootstrap`, `plain_sft`, `round-N`; `adaption`,
+    `decomposed`, `evolve-N`."""
 
     name: str
     label: str
     number: int | None = None
-    """The round, where it is the model of one."""
+    """The round, where it is the model of one, of selection or of evolution."""
     corpus: dict[str, Any] = field(default_factory=dict)
     train: dict[str, Any] = field(default_factory=dict)
     evaluations: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Scores by split (the dump of `toolace.evaluation.metrics.Scores`)."""
+    tasks: dict[str, Any] = field(default_factory=dict)
+    """Scores of the sub-tasks on the test split."""
+    evolved: dict[str, Any] = field(default_factory=dict)
+    """What became of the queries of its round of evolution, which the model before it was asked."""
     steps: tuple[dict[str, Any], ...] = ()
     """The lines of its step log."""
-
-    @property
-    def key(self) -> str:
-        """The colour of the model in charts."""
-        return self.name if self.number is None else "round"
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class RunFacts:
     """A run as its directory tells it."""
 
     store: Store
+    method: str
     config: dict[str, Any]
     config_text: str
     attempts: list[dict[str, Any]]
@@ -88,6 +93,16 @@ class RunFacts:
         return sorted({int(name[6:].split("/")[0]) for name in self.stages if name.startswith("round-")})
 
     @property
+    def evolves(self) -> bool:
+        """Whether it is a run of ToolACE-DEV."""
+        return self.method == EVOLVE
+
+    @property
+    def evolutions(self) -> list[ModelFacts]:
+        """Rounds of evolution whose queries were asked."""
+        return [model for model in self.models if model.evolved]
+
+    @property
     def split(self) -> str:
         """The split of the headline: test where any model was evaluated on it, else dev."""
         return next((s for s in SPLITS if any(s in model.evaluations for model in self.models)), SPLITS[0])
@@ -98,7 +113,7 @@ class RunFacts:
 
     @property
     def last(self) -> ModelFacts | None:
-        """The newest model of the method that is evaluated: the last round's, else the bootstrap's, else the base."""
+        """The newest model of the method that is evaluated: the last round's, else the newest before it."""
         order = [m for m in self.models if m.evaluations and m.name != "plain_sft"]
         order.sort(key=lambda m: (-1 if m.name == "base" else 0) if m.number is None else m.number)
         return order[-1] if order else None
@@ -137,7 +152,7 @@ def gather(run: Store) -> RunFacts:
         elif run.exists(f"{name}/begun.json"):
             begun.append(name)
     models = []
-    for name in ("base", "bootstrap", "plain_sft", *_round_names(run)):
+    for name in ("base", "bootstrap", "plain_sft", "adaption", "decomposed", *_round_names(run)):
         evaluations = {
             split: stages[f"{name}/eval-{split}"]["scores"]
             for split in SPLITS
@@ -145,11 +160,17 @@ def gather(run: Store) -> RunFacts:
         }
         steps: list[dict[str, Any]] = optional(f"{name}/train/{STEPS}", lines, [])
         train, corpus = stages.get(f"{name}/train", {}), stages.get(f"{name}/corpus", {})
-        if evaluations or train or steps or corpus:
-            number = int(name[6:]) if name.startswith("round-") else None
-            models.append(ModelFacts(name, label_of(name), number, corpus, train, evaluations, tuple(steps)))
+        tasks = stages.get(f"{name}/tasks-test", {}).get("scores", {})
+        evolved = stages.get(f"{name}/evolve", {})
+        if evaluations or train or steps or corpus or tasks or evolved:
+            models.append(
+                ModelFacts(
+                    name, label_of(name), round_of(name), corpus, train, evaluations, tasks, evolved, tuple(steps)
+                )
+            )
     return RunFacts(
         store=run,
+        method=str(record.get("method", "")),
         config=record.get("config", {}),
         config_text=optional("config.yaml", lambda path: run.read(path).decode(), ""),
         attempts=record.get("attempts", []),
@@ -168,8 +189,30 @@ def gather(run: Store) -> RunFacts:
 def label_of(name: str) -> str:
     """A model's or stage's name for people."""
     model, _, part = name.partition("/")
-    label = "plain SFT" if model == "plain_sft" else model.replace("round-", "round ")
+    label = "plain SFT" if model == "plain_sft" else model
+    if found := _ROUND.fullmatch(model):
+        label = f"{'round' if found[1] == 'round' else 'evolution'} {found[2]}"
     return f"{label}: {part}" if part else label
+
+
+def round_of(model: str) -> int | None:
+    """The number of the round that a model is of; None for one that no round made."""
+    found = _ROUND.fullmatch(model)
+    return int(found[2]) if found else None
+
+
+def on_path(model: str) -> bool:
+    """Whether a model is a step of a method: one of its rounds, or what ToolACE-DEV makes before them."""
+    return round_of(model) is not None or model in ("adaption", "decomposed")
+
+
+def path_order(model: str) -> tuple[int, int, str]:
+    """Sorts the names of the models that lead to one another: the base, what is before the rounds, the rounds."""
+    number = round_of(model)
+    before = ("base", "bootstrap", "adaption", "decomposed")
+    if number is None:
+        return 0, before.index(model) if model in before else len(before), model
+    return 1, number, model
 
 
 def arm_order(arms: Iterable[str]) -> list[str]:
@@ -226,16 +269,17 @@ def _cost(facts: RunFacts, group: tuple[str, ...], took: float, attempts: int) -
 
 
 def _round_names(run: Store) -> Iterator[str]:
-    number = 1
-    while run.exists(f"round-{number}"):
-        yield f"round-{number}"
-        number += 1
+    for kind in ("round", "evolve"):
+        number = 1
+        while run.exists(f"{kind}-{number}"):
+            yield f"{kind}-{number}"
+            number += 1
 
 
 def stage_places(run: Store) -> Iterator[str]:
     """Names that the stages of a run can have, done or not."""
-    yield "data"
-    for model in ("base", "bootstrap", *_round_names(run), "plain_sft"):
+    yield from ("data", "tasks", "queries")
+    for model in ("base", "bootstrap", "adaption", "decomposed", *_round_names(run), "plain_sft"):
         for part in PARTS:
             yield f"{model}/{part}"
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
 
 from markupsafe import Markup
 
+from toolace.corpus import RowKind
 from toolace.report.charts import Bar, Point, Series, column_chart, line_chart, percent, thin
 from toolace.report.examples import label_names
-from toolace.report.facts import UNREADABLE, RunFacts, arm_order, label_of
+from toolace.report.facts import UNREADABLE, ModelFacts, RunFacts, arm_order, label_of, path_order
 from toolace.report.records import read_rows
 from toolace.storage import Store
+from toolace.training.steplog import BY_KIND
+from toolace.training.steplog import curves as step_curves
 
 LABEL_COLORS = {"unsolved": "c4", "below": "c4", "inside": "c1", "solved": "c1", "above": "c2", "error": "c3"}
-MODEL_COLORS = {"base": "c4", "bootstrap": "c3", "plain_sft": "c2"}
+MODEL_COLORS = {"base": "c4", "bootstrap": "c3", "plain_sft": "c2", "adaption": "c4", "decomposed": "c2"}
 MARGIN_COLORS = ("c2", "c5", "c3")
 ROUND_COLORS = ("c1", "c0", "c5", "c3")
 
@@ -24,8 +27,8 @@ def by_round(facts: RunFacts) -> list[Markup]:
     """Accuracy by round, direct and refined, with base and plain SFT as lines; and repairs beside regressions."""
     split = facts.split
     models = [m for m in facts.models if split in m.evaluations]
-    path = sorted((m for m in models if m.number is not None), key=lambda m: m.number or 0)
-    path = [m for m in models if m.name == "bootstrap"] + path
+    path = [m for m in models if m.number is not None or m.name in ("bootstrap", "adaption", "decomposed")]
+    path.sort(key=lambda m: path_order(m.name))
     references = [
         (f"{m.label}, {name}", m.evaluations[split][arm], color)
         for m, arm, name, color in (
@@ -48,7 +51,7 @@ def by_round(facts: RunFacts) -> list[Markup]:
         for arm, name, color, shape in (("direct", "direct", "c0", "dot"), ("adaptive", "refined", "c1", "diamond"))
     ]
     accuracy = line_chart(
-        "Accuracy by round",
+        "Accuracy by stage" if facts.evolves else "Accuracy by round",
         series,
         x_label="",
         y_label=f"{split} split",
@@ -159,19 +162,31 @@ def pass_chart(title: str, k: int, whole: Mapping[int, float], stopped: Mapping[
 
 
 def curves(facts: RunFacts) -> list[Markup]:
-    """Loss and learning rate of every training."""
-    found = []
+    """Loss, loss by what a row teaches where there are several such kinds, and learning rate of every training."""
     trained = [model for model in facts.models if model.steps]
-    for key, title, unit in (("loss", "Training loss", "nats a target token"), ("lr", "Learning rate", "")):
-        series = [
-            Series(
-                label_of(model.name),
-                thin([(step["step"] + 1, step[key]) for step in model.steps if key in step]),
-                MODEL_COLORS.get(model.name) or ROUND_COLORS[((model.number or 1) - 1) % len(ROUND_COLORS)],
-                None if len(model.steps) > 1 else "dot",
-                dashed=(model.number or 0) > len(ROUND_COLORS),
-            )
-            for model in trained
-        ]
-        found.append(line_chart(title, series, x_label="optimizer step", y_label=unit))
-    return [chart for chart in found if chart]
+    kinds = sorted({kind for model in trained for step in model.steps for kind in step.get(BY_KIND, ())}, key=_place)
+    names = {"loss": "Training loss", "lr": "Learning rate"}
+    if len(kinds) > 1:
+        names |= {f"{BY_KIND}/{kind}": f"Training loss: {kind} rows" for kind in kinds}
+    charts = (_curve(name, title, trained) for name, title in names.items())
+    return [chart for chart in charts if chart]
+
+
+def _curve(name: str, title: str, models: Sequence[ModelFacts]) -> Markup:
+    """One of the curves of the step logs, a line a training that has it."""
+    series = []
+    for model in models:
+        logged = ((step["step"] + 1, step_curves(step)) for step in model.steps)
+        points = [(step, values[name]) for step, values in logged if name in values]
+        if points:
+            color = MODEL_COLORS.get(model.name) or ROUND_COLORS[((model.number or 1) - 1) % len(ROUND_COLORS)]
+            shape = None if len(points) > 1 else "dot"
+            dashed = (model.number or 0) > len(ROUND_COLORS)
+            series.append(Series(label_of(model.name), thin(points), color, shape, dashed=dashed))
+    unit = "" if name == "lr" else "nats a target token"
+    return line_chart(title, series, x_label="optimizer step", y_label=unit)
+
+
+def _place(kind: str) -> int:
+    """Where a kind of row stands among others."""
+    return get_args(RowKind).index(kind) if kind in get_args(RowKind) else len(get_args(RowKind))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
+from toolace.corpus import RowKind
 from toolace.data.records import REASONS
 from toolace.report.charts import percent
 from toolace.report.examples import label_names
 from toolace.report.facts import ModelFacts, RunFacts, arm_order, costs, label_of
+from toolace.training.steplog import tenth_by_kind
 
 Z_95 = 1.959964
 
@@ -233,34 +235,49 @@ def probes(facts: RunFacts) -> Table | None:
 
 
 def training(facts: RunFacts) -> Table | None:
-    """What each training did."""
+    """What each training did, and its loss by what a row teaches."""
+    trained = [model for model in facts.models if model.train or model.steps]
+    ends = {model.name: _losses_by_kind(model) for model in trained}
+    taught = [kind for kind in get_args(RowKind) if any(kind in found for found in ends.values())]
     rows = []
-    for model in facts.models:
+    for model in trained:
         train, steps = model.train, model.steps
-        if train or steps:
-            tokens = train.get("target_tokens", sum(step["target_tokens"] for step in steps))
-            seconds = train.get("seconds", sum(step["seconds"] for step in steps))
-            first = steps[0]["loss"] if steps else train.get("first_loss")
-            final = steps[-1]["loss"] if steps else train.get("last_loss")
-            rows.append(
-                [
-                    model.label + ("" if train else " (unfinished)"),
-                    _int(train.get("steps", len(steps))),
-                    _int(train.get("corpus", {}).get("too_long")),
-                    _int(tokens),
-                    _loss(first),
-                    _loss(final),
-                    duration(seconds),
-                ]
-            )
+        tokens = train.get("target_tokens", sum(step["target_tokens"] for step in steps))
+        seconds = train.get("seconds", sum(step["seconds"] for step in steps))
+        first = steps[0]["loss"] if steps else train.get("first_loss")
+        final = steps[-1]["loss"] if steps else train.get("last_loss")
+        rows.append(
+            [
+                model.label + ("" if train else " (unfinished)"),
+                _int(train.get("steps", len(steps))),
+                _int(train.get("corpus", {}).get("too_long")),
+                _int(tokens),
+                _loss(first),
+                _loss(final),
+                *(ends[model.name].get(kind, "") for kind in taught),
+                duration(seconds),
+            ]
+        )
     if not rows:
         return None
+    note = "Loss: nats a target token, of the first and the last step's batch."
+    if taught:
+        note += " By what a row teaches: means over the first and the last tenth of the steps that had such rows."
     return Table(
         "Trainings",
-        ["model", "steps", "rows left out as too long", "target tokens", "first loss", "last loss", "time"],
+        ["model", "steps", "rows left out as too long", "target tokens", "first loss", "last loss"]
+        + [f"{kind} rows" for kind in taught]
+        + ["time"],
         rows,
-        note="Loss: nats a target token, of the first and the last step's batch.",
+        note=note,
     )
+
+
+def _losses_by_kind(model: ModelFacts) -> dict[str, str]:
+    """First and last losses of a training by kind of row, from its steps as far as there are any."""
+    first = tenth_by_kind(model.steps) or model.train.get("first_loss_by_kind", {})
+    last = tenth_by_kind(model.steps[::-1]) or model.train.get("last_loss_by_kind", {})
+    return {kind: f"{_loss(first[kind])} → {_loss(loss)}" for kind, loss in last.items() if kind in first}
 
 
 def data(facts: RunFacts) -> list[Table]:

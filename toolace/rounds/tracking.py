@@ -20,7 +20,7 @@ from typing import Any, Literal, Protocol
 from toolace.errors import StorageError
 from toolace.rounds.events import EventLog
 from toolace.storage import Stage, Store, digest
-from toolace.training.steplog import CURVES, read_steps
+from toolace.training.steplog import curves, read_steps
 
 MEMORY = "tracking.json"
 FILES = ("config.yaml", "summary.json", "report.html")
@@ -289,7 +289,7 @@ def step_entries(stage: Store, name: str, again: int) -> list[Entry]:
             index=record["step"],
             axis=f"{place}/step",
             step=record["step"],
-            values={f"{place}/{curve}": float(record[curve]) for curve in CURVES if curve in record},
+            values={f"{place}/{name}": value for name, value in curves(record).items()},
         )
         for record in read_steps(stage)
     ]

@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -149,6 +150,17 @@ class TokenTable:
         except Exception as error:  # numpy raises whatever a damaged header leads to
             raise _damaged(tokens, error) from None
         return cls(ids, kinds, flat, offsets, lengths, starts, digest)
+
+    @cached_property
+    def taught(self) -> tuple[str, ...]:
+        """The kinds that the table has, sorted: the same on every worker."""
+        return tuple(sorted(set(self.kinds)))
+
+    @cached_property
+    def codes(self) -> npt.NDArray[np.int64]:
+        """The kind of every row as its place in `taught`."""
+        places = {kind: place for place, kind in enumerate(self.taught)}
+        return np.array([places[kind] for kind in self.kinds], dtype=np.int64)
 
     @property
     def targets(self) -> npt.NDArray[np.int64]:

@@ -34,7 +34,7 @@ from toolace.training.engine import (
 )
 from toolace.training.export import MODEL, export_model
 from toolace.training.spec import TrainResult, TrainSpec
-from toolace.training.steplog import Record, StepLog
+from toolace.training.steplog import Record, StepLog, tenth_by_kind
 
 RESULT = "result.json"
 CANARIES = 2
@@ -46,11 +46,12 @@ Reporter = Callable[[Mapping[str, Any]], None]
 @dataclass(frozen=True)
 class Batch:
     """A micro-batch as tensors. input_ids: (rows, width) int64. labels: (rows, kept) int64, -100 where no loss; they
-    belong to the last `kept` predictions of each row. target_tokens: how many carry loss."""
+    belong to the last `kept` predictions of each row. kinds: (target tokens,) int64, what each of the tokens that
+    carry loss teaches, in the order of the rows: its place in the table's `taught`."""
 
     input_ids: Any
     labels: Any
-    target_tokens: int
+    kinds: Any
 
 
 def finished(spec: TrainSpec) -> TrainResult | None:
@@ -162,21 +163,24 @@ def take_step(spec: TrainSpec, engine: TrainEngine, table: TokenTable, plan: Pla
     rows = plan.steps[step]
     layout = pack_step(rows, table.lengths, settings.token_budget, worker.world_size)
     target_tokens = int(table.targets[rows].sum())
+    taught = table.taught
     # Dropout draws from a stream of its own for every step and rank: a resumed run draws what the other would have.
     torch.manual_seed(int(np.random.SeedSequence([spec.seed, step, worker.rank]).generate_state(1)[0]))
     scale = worker.world_size / target_tokens
-    # [negative log-likelihood, rows consumed, sum of the CRC-32 of their ids]; exact in float64 up to 2^21 rows.
-    seen = torch.zeros(3, dtype=torch.float64, device=worker.device)
+    # [negative log-likelihood, rows consumed, sum of the CRC-32 of their ids, negative log-likelihood by kind]; exact
+    # in float64 up to 2^21 rows.
+    seen = torch.zeros(3 + len(taught), dtype=torch.float64, device=worker.device)
     mine = layout[worker.rank]
     autocast = engine.plain and settings.precision == "bf16"
     for number, micro in enumerate(mine):
         batch = collate(table, micro, worker.device)
         engine.ds.set_gradient_accumulation_boundary(number == len(mine) - 1)
         with torch.autocast(worker.device.split(":")[0], torch.bfloat16, enabled=autocast):
-            total = loss_sum(engine.ds, batch, engine.skips_logits)
+            total, each = loss_sum(target_logits(engine.ds, batch, engine.skips_logits), batch)
         engine.ds.backward(total * (scale if micro.rows else 0.0))
         if micro.rows:
             seen[0] += total.detach().double()
+            seen[3:] += sum_by_kind(each, batch.kinds, len(taught))
             seen[1] += len(micro.rows)
             seen[2] += sum(zlib.crc32(table.ids[row].encode()) for row in micro.rows)
     lr = learning_rate(
@@ -191,8 +195,9 @@ def take_step(spec: TrainSpec, engine: TrainEngine, table: TokenTable, plan: Pla
         )
     engine.ds.step()
     dist.all_reduce(seen)
-    nll, consumed, ids = seen.tolist()
+    nll, consumed, ids, *by_kind = seen.tolist()
     loss = nll / target_tokens
+    tokens_by_kind = np.bincount(table.codes[rows], weights=table.targets[rows], minlength=len(taught))
     if not math.isfinite(loss):
         raise TrainingError(
             f"the loss is {loss} at step {step} (learning rate {lr:.3g}). Lower train.lr, raise train.warmup_ratio, or "
@@ -205,6 +210,11 @@ def take_step(spec: TrainSpec, engine: TrainEngine, table: TokenTable, plan: Pla
         "step": step,
         "of": len(plan),
         "loss": loss,
+        "loss_by_kind": {
+            kind: kind_nll / tokens
+            for kind, kind_nll, tokens in zip(taught, by_kind, tokens_by_kind.tolist(), strict=True)
+            if tokens
+        },
         "lr": lr,
         "grad_norm": float(norm if norm is not None else engine.ds.get_global_grad_norm() or 0.0),
         "rows": len(rows),
@@ -227,37 +237,53 @@ def collate(table: TokenTable, micro: MicroBatch, device: str) -> Batch:
 
     if not micro.rows:
         ids = torch.zeros((1, 2), dtype=torch.long, device=device)
-        return Batch(ids, torch.full((1, 1), -100, dtype=torch.long, device=device), 0)
+        none = torch.full((1, 1), -100, dtype=torch.long, device=device)
+        return Batch(ids, none, torch.zeros(0, dtype=torch.long, device=device))
     width = micro.width
-    first = min(int(table.starts[row]) for row in micro.rows)
-    ids_array = np.zeros((len(micro.rows), width), dtype=np.int64)
-    labels = np.full((len(micro.rows), width - first), -100, dtype=np.int64)
-    targets = 0
+    rows = np.array(micro.rows)
+    first = int(table.starts[rows].min())
+    ids_array = np.zeros((len(rows), width), dtype=np.int64)
+    labels = np.full((len(rows), width - first), -100, dtype=np.int64)
     for number, row in enumerate(micro.rows):
         tokens, start = table.row(row), int(table.starts[row])
         ids_array[number, : len(tokens)] = tokens
         labels[number, start - first : len(tokens) - first] = tokens[start:]
-        targets += len(tokens) - start
-    return Batch(torch.from_numpy(ids_array).to(device), torch.from_numpy(labels).to(device), targets)
+    kinds = np.repeat(table.codes[rows], table.targets[rows])
+    return Batch(*(torch.from_numpy(array).to(device) for array in (ids_array, labels, kinds)))
 
 
-def loss_sum(model: Any, batch: Batch, skips_logits: bool) -> Any:
-    """Summed negative log-likelihood of the batch's target tokens, nats, as a float32 scalar.
+def target_logits(model: Any, batch: Batch, skips_logits: bool) -> Any:
+    """The logits that predict the batch's target tokens: (target tokens, vocabulary), float32.
 
     Logits are made only for the positions that predict the last `kept` tokens, where the model can leave out others.
     """
-    import torch
-
     kept = batch.labels.shape[1]
     if skips_logits:
         logits = model(input_ids=batch.input_ids, use_cache=False, logits_to_keep=kept + 1).logits
     else:
         logits = model(input_ids=batch.input_ids, use_cache=False).logits[:, -(kept + 1) :]
-    chosen = batch.labels != -100
-    picked = logits[:, :-1][chosen]
-    if picked.shape[0] == 0:
-        return logits.float().sum() * 0.0  # Every parameter still takes part, as collectives expect.
-    return torch.nn.functional.cross_entropy(picked.float(), batch.labels[chosen], reduction="sum")
+    return logits[:, :-1][batch.labels != -100].float()
+
+
+def loss_sum(logits: Any, batch: Batch) -> tuple[Any, Any]:
+    """The summed negative log-likelihood of the batch's target tokens, nats, as a float32 scalar, and that of each
+    token apart, detached: (target tokens,) float32. Without a target token the sum is 0 and still reaches every
+    parameter, as collectives expect.
+    """
+    from torch.nn.functional import log_softmax, nll_loss
+
+    labels = batch.labels[batch.labels != -100]
+    log_probs = log_softmax(logits, dim=-1)  # the two halves of cross_entropy: the tokens' own losses come free
+    each = -log_probs.detach().gather(1, labels[:, None])[:, 0]
+    return nll_loss(log_probs, labels, reduction="sum"), each
+
+
+def sum_by_kind(each: Any, kinds: Any, count: int) -> Any:
+    """The losses of tokens added up by kind: (count,) float64. In the same order every time, also on a GPU."""
+    import torch
+
+    mine = kinds == torch.arange(count, device=kinds.device)[:, None]
+    return torch.where(mine, each.double(), 0.0).sum(1)
 
 
 def _checkpoint_due(spec: TrainSpec, plan: Plan, step: int) -> bool:
@@ -279,6 +305,8 @@ def _result(
         padding_share=1 - tokens / sum(record["padded_tokens"] for record in records),
         first_loss=records[0]["loss"],
         last_loss=records[-1]["loss"],
+        first_loss_by_kind=tenth_by_kind(records),
+        last_loss_by_kind=tenth_by_kind(records[::-1]),
         seconds=round(sum(record["seconds"] for record in records) + export_s, 3),
         workers=worker.world_size,
         key=spec.key,

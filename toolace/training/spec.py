@@ -58,7 +58,9 @@ class TrainResult(_Frozen):
     """What a finished run did. `model` is the exported Hugging Face directory.
 
     `seconds` counts from the first step to the export, resumes included; `padding_share` is the share of computed
-    tokens that are padding.
+    tokens that are padding. `first_loss` and `last_loss` are those of one step; by kind of row (see
+    `toolace.corpus.RowKind`) they are means over the first and the last tenth of the steps that had rows of the kind.
+    All in nats a target token.
     """
 
     model: str
@@ -70,6 +72,8 @@ class TrainResult(_Frozen):
     padding_share: float
     first_loss: float
     last_loss: float
+    first_loss_by_kind: dict[str, float] = {}
+    last_loss_by_kind: dict[str, float] = {}
     seconds: float
     workers: int
     key: str = ""

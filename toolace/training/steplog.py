@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import mean
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -13,13 +14,14 @@ from toolace.storage import Store
 
 STEPS = "steps.jsonl"
 CURVES = ("loss", "lr", "grad_norm", "target_tokens_per_s")
+BY_KIND = "loss_by_kind"
 FLUSH_S = 10.0
 """How often the log is replaced on object stores, which cannot append, seconds."""
 
 Record = dict[str, Any]
-"""step (0-based), of (steps in all), loss (mean over the step's target tokens, nats), lr, grad_norm (before
-clipping), rows, rows_key (sum of the CRC-32 of the ids of the rows consumed, hexadecimal), tokens, target_tokens,
-padded_tokens, seconds, target_tokens_per_s."""
+"""step (0-based), of (steps in all), loss (mean over the step's target tokens, nats), loss_by_kind (the same over the
+target tokens of each kind of row in the step), lr, grad_norm (before clipping), rows, rows_key (sum of the CRC-32 of
+the ids of the rows consumed, hexadecimal), tokens, target_tokens, padded_tokens, seconds, target_tokens_per_s."""
 
 
 class StepLog:
@@ -65,8 +67,8 @@ class StepLog:
         if self._stream is None and time.monotonic() - self._flushed > FLUSH_S:
             self.flush()
         if self._board is not None:
-            for name in CURVES:
-                self._board.add_scalar(f"train/{name}", record[name], record["step"])
+            for name, value in curves(record).items():
+                self._board.add_scalar(f"train/{name}", value, record["step"])
 
     def flush(self) -> None:
         """Make all steps so far visible (object stores: replace the file)."""
@@ -77,6 +79,21 @@ class StepLog:
     def records(self) -> list[Record]:
         """All steps so far, in order."""
         return [json.loads(line) for line in self._lines]
+
+
+def curves(record: Mapping[str, Any]) -> dict[str, float]:
+    """What is drawn over the steps, by name; losses by kind are `loss_by_kind/direct` and so on."""
+    found = {name: float(record[name]) for name in CURVES if name in record}
+    return found | {f"{BY_KIND}/{kind}": loss for kind, loss in record.get(BY_KIND, {}).items()}
+
+
+def tenth_by_kind(records: Sequence[Record]) -> dict[str, float]:
+    """The mean loss by kind over the first tenth (one at the least) of the steps that had rows of the kind."""
+    losses: dict[str, list[float]] = {}
+    for record in records:
+        for kind, loss in record.get(BY_KIND, {}).items():
+            losses.setdefault(kind, []).append(loss)
+    return {kind: mean(found[: max(1, len(found) // 10)]) for kind, found in sorted(losses.items())}
 
 
 def read_steps(out: Store) -> list[Record]:

@@ -49,8 +49,9 @@
   const words = (row) => {
     const steps = (row.chain || []).map((step) => step.text || (step.changes || []).map((c) => c[1]).join(""));
     const drawn = (row.probes || []).flatMap((probe) => probe.answers.map((answer) => answer[0]));
+    const made = (row.evolved || []).flatMap((one) => [one.written, ...one.made, ...one.answers.map((answer) => answer[0])]);
     const chat = row.chat.map((turn) => turn[1]);
-    return [row.id, row.source, row.reference, ...chat, ...steps, ...drawn].join("\n").toLowerCase();
+    return [row.id, row.source, row.reference, ...chat, ...steps, ...drawn, ...made].join("\n").toLowerCase();
   };
   const texts = new Map();
   const wordsOf = (block) => {
@@ -91,13 +92,23 @@
         draft ? chip("draft") : null), box(text))),
     one.left ? el("p", { class: "said" }, `${one.left} more distinct answers`) : null);
   };
+  const evolved = (one) => part(`Evolution ${one.round}: ${one.n} of ${one.k} votes drawn`,
+    el("p", { class: "said" }, one.reason ? chip("dropped: " + one.reason, "bad") : chip("accepted", "good"),
+      one.right === null ? null : verdict(one.right, "not the hidden answer"),
+      one.relevant === null ? null : chip(one.relevant ? "hidden answer can be called" : "hidden answer cannot be called"),
+      one.detail || null),
+    el("p", { class: "said" }, `Candidate tools (${one.made.length})`),
+    one.made.length ? one.made.map((text) => box(pretty(text))) : box(one.written),
+    one.answers.map(([text, votes, taken]) =>
+      el("div", {}, el("p", { class: "said" }, `${votes} × `, taken ? chip("taken", "good") : null), box(text))),
+    one.left ? el("p", { class: "said" }, `${one.left} more distinct answers`) : null);
   const body = (row) => {
     const mark = (right) => right === null ? "failed" : verdict(right);
     return el("div", { class: "body" },
       part("Dialogue", row.chat.map(([role, text]) => el("div", {}, el("p", { class: "said" }, role), box(text)))),
-      folded(el("summary", {}, `Tools (${row.tools.length})`),
+      folded(el("summary", {}, `${row.evolved ? "Hidden tools" : "Tools"} (${row.tools.length})`),
         async () => (await Promise.all(row.tools.map(toolAt))).map((text) => box(pretty(text)))),
-      part("Reference", box(row.reference)),
+      part(row.evolved ? "Hidden reference" : "Reference", box(row.reference)),
       row.chain ? part(`Answers of ${row.by}, refined`, row.chain.map(step)) : null,
       row.arms ? part(`Ways of answering, ${row.by}`, table(["way", "verdict", "rounds", "ended", "calls", "tokens"],
         row.arms.map(([name, right, error, rounds, stopped, calls, tokens]) =>
@@ -105,11 +116,13 @@
       row.models ? part("All models", table(["model", "direct", "refined"],
         row.models.map(([name, direct, refined]) => [name, mark(direct), mark(refined)]))) : null,
       (row.probes || []).map(probe),
+      (row.evolved || []).map(evolved),
       el("p", { class: "said" }, `id ${row.id}`, row.source ? `, from ${row.source}` : ""));
   };
   const item = (number) => {
     const row = index[number];
-    const kind = { repaired: "good", right: "good", regressed: "bad", wrong: "bad" }[row.class] || "";
+    const kind = { repaired: "good", right: "good", "accepted, right": "good",
+      regressed: "bad", wrong: "bad", "accepted, wrong": "bad" }[row.class] || "";
     return el("li", {}, folded(el("summary", {}, chip(label(row), kind), el("span", { class: "query" }, row.query),
       el("span", { class: "meta" }, row.kind)), async () => [body(await rowAt(number))]));
   };
