@@ -18,8 +18,9 @@ from toolace.errors import StorageError
 from toolace.rounds.cluster import check_lasting
 from toolace.rounds.compare_outcome import RunOutcome, build_comparison, read_outcome
 from toolace.rounds.compare_plan import Comparison, PlannedRun, plan_runs
-from toolace.rounds.driver import run_rounds, terminates
+from toolace.rounds.driver import run_rounds
 from toolace.rounds.lock import RunLock
+from toolace.rounds.method import terminates
 from toolace.rounds.progress import Progress
 from toolace.rounds.shared import TAKEN, SharedStages
 from toolace.rounds.summary import SUMMARY

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolace.config import Config
-from toolace.engines.models import fingerprint, resolve_model
 from toolace.rounds.compare_plan import PlannedRun
-from toolace.rounds.context import ModelRef, Run, share_scope
+from toolace.rounds.context import ModelRef, Run, base_model, share_scope
 from toolace.rounds.events import EventLog
 from toolace.rounds.ingest import data_stage
 from toolace.rounds.progress import Progress
@@ -52,7 +51,7 @@ def _steps(run: Run) -> Iterator[Step]:
             stages.append(probe_stage(run, model, probe, data.key))
         return Step(ENGINE, tuple(stages))
 
-    base = ModelRef("base", config.model.path, fingerprint(resolve_model(config.model.path)))
+    base = base_model(config)
     yield engine(base, None if rounds.bootstrap_rows else 1)
     model, trainings = base, []
     if rounds.bootstrap_rows:
