@@ -13,7 +13,7 @@ from typing import Any
 from toolace.calls.schema import Sample
 from toolace.corpus import SUBTASKS, CorpusRow, read_corpus, write_corpus
 from toolace.data.shards import read_samples, write_shards
-from toolace.errors import DataError
+from toolace.errors import DataError, StorageError
 from toolace.evolution.corpus import (
     accepted_rows,
     decomposed_rows,
@@ -168,6 +168,12 @@ def evolved_corpus_stage(run: Run, number: int, evolved: Stage, decomposed: Stag
                 yield from (row for row in read_corpus(decomposed.store) if row.id in again)
 
             written = write_corpus(rows(), stage.store, SUBTASKS)
+            if sum(written.values()) != accepted + len(again):
+                raise StorageError(
+                    f"{stage.name} was to have {accepted} accepted and {len(again)} replayed rows, but was written as "
+                    f"{written}: {evolved.store.uri} was changed after it was published. Delete it and run the same "
+                    "command again"
+                )
             counts = stage.publish({**written, "replay": len(again)})
         run.progress.end(f"{_rows(counts)} rows, {counts['replay']} of them replayed")
     run.remember(stage, counts)
