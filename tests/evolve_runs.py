@@ -106,19 +106,19 @@ class Rehearsal:
         if not request.chat.tools and sample.kind == "adaption":
             text = sample.reference.content if luck < skill else "It is a tool."
         elif not request.chat.tools and asked != first_query(sample):
-            named = [
-                tool.model_copy(update={"description": tool.description or tool.name}) for tool in sample.chat.tools
-            ]
-            text = (
-                render_definitions(named)
-                if luck < skill
-                else ("[]", '[{"name"', render_definition(named[0]) * 2)[int(9 * luck) % 3]
-            )
+            text = self.tools(sample, luck < skill, luck)
         else:
             right = sample.reference.content or render_calls(sample.reference.calls)
             wrong = f'[{sample.chat.tools[0].name if sample.chat.tools else "x"}(no="{int(3 * luck)}")]'
             text = right if luck < (skill + 1) / 2 else wrong
         return Completion(text, tokens=len(text) // 4 + 1, prompt_tokens=50)
+
+    def tools(self, sample: Sample, good: bool, luck: float) -> str:
+        """The sample's own tools, each with a description, or what is none."""
+        named = [tool.model_copy(update={"description": tool.description or tool.name}) for tool in sample.chat.tools]
+        if good:
+            return render_definitions(named)
+        return ("[]", '[{"name"', render_definition(named[0]) * 2)[int(9 * luck) % 3]
 
     def train(self, run: Run, start: ModelRef, corpus: Stage, settings: Any, stage: Stage) -> dict[str, Any]:
         self._step(stage.name)
@@ -128,14 +128,8 @@ class Rehearsal:
         stage.store.write("model/config.json", json.dumps({"start": start.path}).encode())
         stage.store.write("steps.jsonl", b'{"step": 0, "loss": 1.0, "target_tokens": 9, "tokens": 9, "seconds": 0.1}\n')
         tokens = sum(len(row.target.content) // 4 + 10 * len(row.target.calls) for row in rows)
-        counts = {
-            "steps": 1,
-            "rows": len(rows),
-            "epochs": settings.epochs,
-            "target_tokens": tokens,
-            "tokens": 2 * tokens,
-        }
-        return {**counts, "first_loss": 2.0, "last_loss": 1.0, "seconds": 1.5, "corpus": {"rows": len(rows)}}
+        counts = {"steps": 1, "rows": len(rows), "epochs": settings.epochs, "target_tokens": tokens}
+        return {**counts, "tokens": 2 * tokens, "first_loss": 2.0, "last_loss": 1.0, "seconds": 1.5, "corpus": {}}
 
     def _step(self, place: str) -> None:
         if self.kill(place):

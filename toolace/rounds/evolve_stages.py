@@ -113,7 +113,7 @@ def _score_tasks(counts: dict[str, Any], records: Store) -> dict[str, Any]:
     tally = TaskTally()
     for record in read_records(records.uri):
         if record.get("error"):
-            tally.add_error()
+            tally.add_error(record["id"])
         else:
             tally.add(TaskRecord.model_validate(record))
     return {"scores": tally.scores().model_dump()}
