@@ -60,7 +60,7 @@ def test_a_round_can_be_named(tmp_path: Path, which: str, label: str) -> None:
 def test_an_evolved_model_can_be_named(tmp_path: Path, which: str, label: str) -> None:
     run = make_run(tmp_path, "evolve-1", "evolve-2", "adaption", "decomposed")
     assert choose_model(run + which).label == label
-    with pytest.raises(ServingError, match="no trained model '3'. There is: evolve-1, evolve-2, adaption, decomposed"):
+    with pytest.raises(ServingError, match=r"no trained model '3'\. There is: evolve-1, evolve-2, adaption, decomp"):
         choose_model(f"{run}/3")
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from toolace.config import Config
+from toolace.config import Config, TrainConfig
 from toolace.errors import TrainingError
 from toolace.rounds.context import ModelRef, Run, base_model
 from toolace.rounds.evolve_corpora import (
@@ -54,7 +54,7 @@ def _evolve(run: Run) -> dict[str, Any]:
     model = train_stage(run, DECOMPOSED, start(), decomposed, config.train)
     scores = ask_model(run, model, sources, evaluate=True, evolve_round=1 if evolve.rounds else None)
 
-    settings = config.train.model_copy(update={"epochs": evolve.epochs})
+    settings = round_settings(config)
     accepted: list[float] = []
     dev = _dev(scores)
     trained, stopped = 0, "max_rounds"
@@ -83,6 +83,11 @@ def _evolve(run: Run) -> dict[str, Any]:
             break
     run.events.write("evolution_stopped", reason=stopped, rounds=trained)
     return build_summary(run, trained, stopped)
+
+
+def round_settings(config: Config) -> TrainConfig:
+    """How a round trains."""
+    return config.train.model_copy(update={"epochs": config.evolve.epochs})
 
 
 def _dev(scores: dict[str, dict[str, Any]]) -> float | None:
