@@ -44,6 +44,17 @@ def small(root: Path, *overrides: str) -> Config:
     return load_config(None, [*settings, "evaluate.margins=[]", *overrides])
 
 
+def rehearse_training(run: Run, start: ModelRef, corpus: Stage, settings: Any, stage: Stage) -> dict[str, Any]:
+    """What a training leaves behind, in place of `toolace.rounds.train_stage._train`."""
+    rows = list(read_corpus(corpus.store))
+    assert len({row.id for row in rows}) == len(rows), "training refuses two rows of the same id"
+    stage.store.write("model/config.json", json.dumps({"start": start.path}).encode())
+    stage.store.write("steps.jsonl", b'{"step": 0, "loss": 1.0, "target_tokens": 9, "tokens": 9, "seconds": 0.1}\n')
+    tokens = sum(len(row.target.content) // 4 + 10 * len(row.target.calls) for row in rows)
+    counts = {"steps": 1, "rows": len(rows), "epochs": settings.epochs, "target_tokens": tokens}
+    return {**counts, "tokens": 2 * tokens, "first_loss": 2.0, "last_loss": 1.0, "seconds": 1.5, "corpus": {}}
+
+
 class Rehearsal:
     """Answers and trains in place of engine and trainer. `kill` is asked at every step of work, by its place such as
     `evolve-1/evolve/part-00001` or `decomposed/train`, whether the driver dies there."""
@@ -123,13 +134,7 @@ class Rehearsal:
     def train(self, run: Run, start: ModelRef, corpus: Stage, settings: Any, stage: Stage) -> dict[str, Any]:
         self._step(stage.name)
         self.started[stage.name] = start.name
-        rows = list(read_corpus(corpus.store))
-        assert len({row.id for row in rows}) == len(rows), "training refuses two rows of the same id"
-        stage.store.write("model/config.json", json.dumps({"start": start.path}).encode())
-        stage.store.write("steps.jsonl", b'{"step": 0, "loss": 1.0, "target_tokens": 9, "tokens": 9, "seconds": 0.1}\n')
-        tokens = sum(len(row.target.content) // 4 + 10 * len(row.target.calls) for row in rows)
-        counts = {"steps": 1, "rows": len(rows), "epochs": settings.epochs, "target_tokens": tokens}
-        return {**counts, "tokens": 2 * tokens, "first_loss": 2.0, "last_loss": 1.0, "seconds": 1.5, "corpus": {}}
+        return rehearse_training(run, start, corpus, settings, stage)
 
     def _step(self, place: str) -> None:
         if self.kill(place):
