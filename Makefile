@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 export RAY_AUTH_MODE ?= disabled
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: help install demo serve test test-unit agreement agreement-env lint format lock report clean
+.PHONY: help install demo demo-evolve serve test test-unit agreement agreement-env lint format lock report clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -27,6 +27,9 @@ $(STAMP): requirements/cpu.txt pyproject.toml
 
 demo: install  ## Rounds of model-aware training on the tiny base model, with the real engines (10 minutes, 2 cores)
 	$(BIN)/python ray_jobs/train_rounds.py --config configs/demo.yaml
+
+demo-evolve: install  ## Decomposed tool learning and evolution on the tiny base model, with the real engines (25 minutes)
+	$(BIN)/python ray_jobs/evolve.py --config configs/demo_evolve.yaml
 
 PORT ?= 8000
 MODEL ?= runs/demo

@@ -276,7 +276,8 @@ class RoundsConfig(Section):
     """Also train the baseline: plain SFT on the whole pool with the number of target tokens that the last round's
     model has seen since the base."""
     promote: str = Field("none", pattern=r"^(none|local|https?://.+)$")
-    """Put the last round's model behind a running endpoint: `local`, or the address of its cluster's dashboard."""
+    """Put the last model, of rounds or of evolution, behind a running endpoint: `local`, or the address of its
+    cluster's dashboard."""
 
 
 class MixConfig(Section):
@@ -326,6 +327,15 @@ class EvolveConfig(Section):
     """What each stage's and round's training starts from."""
     stop: Literal["none", "acceptance", "dev"] = "none"
     """Stop when a round accepts a smaller share of its queries than the one before, or scores lower on dev."""
+
+    @model_validator(mode="after")
+    def validate_rounds(self) -> EvolveConfig:
+        if self.rounds and not self.generation:
+            raise ValueError(
+                f"evolve.rounds ({self.rounds}) needs evolve.generation: evolution asks the model for candidate tools. "
+                "Set evolve.rounds=0, or evolve.generation=true"
+            )
+        return self
 
 
 class ClusterConfig(Section):
@@ -396,12 +406,19 @@ class Config(Section):
     refine: RefineConfig = RefineConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     rounds: RoundsConfig = RoundsConfig()
+    evolve: EvolveConfig = EvolveConfig()
     tracking: TrackingConfig = TrackingConfig()
 
     @model_validator(mode="after")
     def validate_band(self) -> Config:
         if self.select.rule == "band" and self.select.low >= self.select.high:
             raise ValueError(f"select.low ({self.select.low}) must be below select.high ({self.select.high})")
+        return self
+
+    @model_validator(mode="after")
+    def validate_stop(self) -> Config:
+        if self.evolve.stop == "dev" and "dev" not in self.evaluate.splits:
+            raise ValueError("evolve.stop dev needs the dev split among evaluate.splits")
         return self
 
     @property

@@ -6,6 +6,7 @@ last two as JSON of `toolace.calls` types).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
@@ -40,6 +41,16 @@ def direct_row(sample: Sample) -> CorpusRow:
     return CorpusRow(
         id=f"{sample.id}/direct", sample_id=sample.id, kind="direct", chat=sample.chat, target=sample.reference
     )
+
+
+def rank(seed: int, row_id: str) -> int:
+    """A fixed pseudo-random place among rows, 64 bits: a function of seed and id alone, never of order."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}\x00{row_id}".encode(), digest_size=8).digest(), "big")
+
+
+def in_share(seed: int, row_id: str, share: float) -> bool:
+    """Whether a row is among a pseudo-random share (0..1) of all rows. A larger share holds every smaller one."""
+    return rank(seed, row_id) < share * 2**64
 
 
 def write_corpus(rows: Iterable[CorpusRow], store: Store, kinds: Sequence[RowKind] = ROUND_KINDS) -> dict[str, int]:

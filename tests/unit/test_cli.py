@@ -85,10 +85,24 @@ def test_dry_run_names_stages_rows_and_memory(run: Any, tmp_path: Path, tiny_bas
     assert not list(tmp_path.iterdir())
 
 
+def test_dry_run_of_evolution_names_its_stages(run: Any, tmp_path: Path, tiny_base: Path) -> None:
+    code, out, _ = run("evolve", "-c", "configs/demo_evolve.yaml", "--dry-run", "--set", f"root={tmp_path}")
+    stages = [line.split()[0] for line in out.splitlines() if line.endswith("to do")]
+    assert code == 0 and "at most 8 votes" in out and "invocation, generation, adaption" in out
+    assert stages[:3] == ["data", "tasks", "queries"] and stages[-1] == "evolve-3/tasks-test"
+    code, out, _ = run(
+        "evolve", "--dry-run", "--set", "evolve={adaption: false, rounds: 0}", "--set", f"root={tmp_path}"
+    )
+    assert code == 0 and "adaption/" not in out and "evolve-" not in out and "queries" not in out
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("args", "named"),
     [
         (("run", "--config", "none.yaml"), "none.yaml"),
+        (("evolve", "--config", "none.yaml"), "none.yaml"),
+        (("evolve", "--set", "evolve.generation=false"), "evolve.generation"),
         (("run", "--set", "probe.q=1"), "probe.q"),
         (("compare", "none.yaml"), "none.yaml"),
         (("run", "--set", "train.lr=fast"), "train.lr"),

@@ -25,7 +25,13 @@ def test_every_shipped_config_is_valid_and_round_trips(path: Path) -> None:
 
 
 def test_there_are_shipped_configs() -> None:
-    assert {"demo", "llama31-8b-lora-zero2", "qwen25-7b-full-zero3"} <= {path.stem for path in RUN_CONFIGS}
+    recipes = {"llama31-8b-lora-zero2", "qwen25-7b-full-zero3", "llama31-8b-evolve"}
+    assert recipes | {"demo", "demo_evolve"} <= {path.stem for path in RUN_CONFIGS}
+
+
+def test_rounds_can_follow_the_demo_of_evolution() -> None:
+    before, after = (load_config(CONFIGS[0].parent / f"{name}.yaml") for name in ("demo_evolve", "demo_evolve_rounds"))
+    assert after.model.path == f"{before.run_dir}/evolve-{before.evolve.rounds}/train/model"
 
 
 def test_overrides_win_over_the_file(tmp_path: Path) -> None:

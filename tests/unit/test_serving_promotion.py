@@ -55,6 +55,15 @@ def test_a_round_can_be_named(tmp_path: Path, which: str, label: str) -> None:
     assert choose_model(f"{run}/{which}").label == label
 
 
+@pytest.mark.parametrize(("which", "label"), [("", "evolve-2"), ("/2", "evolve-2"), ("/evolve-1", "evolve-1"),
+                                              ("/decomposed", "decomposed"), ("/adaption", "adaption")])  # fmt: skip
+def test_an_evolved_model_can_be_named(tmp_path: Path, which: str, label: str) -> None:
+    run = make_run(tmp_path, "evolve-1", "evolve-2", "adaption", "decomposed")
+    assert choose_model(run + which).label == label
+    with pytest.raises(ServingError, match=r"no trained model '3'\. There is: evolve-1, evolve-2, adaption, decomp"):
+        choose_model(f"{run}/3")
+
+
 def test_a_directory_takes_the_defaults(tmp_path: Path) -> None:
     path = make_model(tmp_path / "qwen" / "train" / "model")
     chosen = choose_model(path, ModelConfig(format="hermes"))

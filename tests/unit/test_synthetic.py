@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import random
 import re
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -14,10 +16,19 @@ from toolace.calls import Sample, Tool, parse_calls, render_calls
 from toolace.calls.schema import OPENAI_NAME
 from toolace.data.synthetic import KINDS, NO_TOOL, PROFILES, generate
 from toolace.data.synthetic_damage import answer_text, corrupt, damage
-from toolace.data.synthetic_tools import make_tool, universe
+from toolace.data.synthetic_docs import TYPES
+from toolace.data.synthetic_tools import SyntheticTool, make_tool, universe
+from toolace.data.synthetic_words import ENUMS, FLAGS, NESTED, PLAIN, VERBS
 from toolace.errors import DataError
 
 ROWS = 1500
+DIGESTS = {
+    "base-easy": "6dc9e8b1a27ec31c",
+    "base": "ec8813e818303d29",
+    "demo": "9a95a7c686842ed9",
+    "house": "17d78375888f0ebc",
+}
+"""Of 300 rows of each split: what the shipped base learnt from, and the corpora behind the published results."""
 SPLITS = (("base", "train"), ("demo", "train"), ("demo", "dev"), ("demo", "test"))
 
 
@@ -29,6 +40,15 @@ def rows(profile: str, split: str = "train", n: int = ROWS, **options: Any) -> l
 def test_the_same_seed_gives_the_same_rows_and_another_seed_others(profile: str) -> None:
     assert rows(profile, n=300) == rows(profile, n=300)
     assert rows(profile, n=300) != list(generate(300, 4, profile=profile))
+
+
+@pytest.mark.parametrize("profile", DIGESTS)
+def test_rows_of_published_corpora_never_change(profile: str) -> None:
+    digest = hashlib.sha256()
+    for split in ("train", "dev", "test"):
+        for sample in rows(profile, split, n=300, wrong_share=0.1):
+            digest.update(sample.model_dump_json().encode())
+    assert digest.hexdigest()[:16] == DIGESTS[profile]
 
 
 def test_a_later_start_gives_the_later_rows() -> None:
@@ -67,7 +87,7 @@ def test_a_tool_is_a_function_of_its_name() -> None:
     )
 
 
-@pytest.mark.parametrize("profile", ["base", "demo"])
+@pytest.mark.parametrize("profile", ["base", "demo", "documented"])
 def test_every_kind_is_there(profile: str) -> None:
     counts = dict.fromkeys(KINDS, 0)
     for sample in rows(profile):
@@ -194,3 +214,86 @@ def test_tools_carry_valid_schemas() -> None:
 def test_rendering_of_a_reference_is_the_projects_own() -> None:
     sample = next(s for s in rows("demo") if s.reference.calls)
     assert answer_text(sample.reference) == render_calls(sample.reference.calls)
+
+
+def catalogue() -> dict[str, list[Any]]:
+    """Each wording of the catalogue with the parameters that it may stand for."""
+    found: dict[str, list[Any]] = {}
+    for parameter in PLAIN + FLAGS + ENUMS + NESTED:
+        for words in {*parameter.words, parameter.description}:
+            found.setdefault(words, []).append(parameter)
+    return found
+
+
+def definition_of(tool: SyntheticTool) -> tuple[str, dict[str, Any], list[str]]:
+    """The name, properties and required parameters of a tool, read from nothing but its description."""
+    known = catalogue()
+    verbs = {words: verb for verb, (common, _) in VERBS.items() for words in common}
+    act, rest = groups(r"(.+?)(?:\. Takes |\. Needs |, given |\. Required: )(.+)\.", tool.tool.description)
+    verb, domain, noun = groups(r"(?:tool to )?(.+) (?:a|the) (\w+) (\w+)", act.lower())
+    needed, *free = re.split(r",? and,? optionally,? |; |\. Optional: ", rest.removesuffix(" optional"))
+    words = "|".join(re.escape(text) for text in sorted([*known, f"{noun} id"], key=len, reverse=True))
+    properties: dict[str, Any] = {}
+    required: list[str] = []
+    for part in (needed, *free):
+        for mention, details in re.findall(rf"(?:\bthe )?\b({words})\b(?: \(([^)]*)\))?", part):
+            name, schema = read_mention(mention, details or "", known)
+            properties[name] = schema
+            required += [name] if part is needed else []
+    return f"{verbs[verb]}_{domain}_{noun}", properties, required
+
+
+def groups(pattern: str, text: str) -> tuple[str, ...]:
+    found = re.fullmatch(pattern, text)
+    assert found, text
+    return tuple(found.groups())
+
+
+def read_mention(mention: str, details: str, known: dict[str, list[Any]]) -> tuple[str, dict[str, Any]]:
+    kinds = {text: kind for kind, text in TYPES.items()}
+    if ": " in details:
+        fields = dict(re.findall(r"(\w+): (text|a whole number|a number)", details))
+        schema: dict[str, Any] = {"type": "object", "properties": {k: {"type": kinds[v]} for k, v in fields.items()}}
+        schema["required"] = list(fields)
+    elif details.startswith("a list of "):
+        schema = {"type": "array", "items": {"type": "integer" if "number" in details else "string"}}
+    elif " or " in details:
+        schema = {"type": "string", "enum": re.split(", | or ", details)}
+    else:
+        schema = {"type": kinds.get(details, "")}
+    if mention.endswith(" id") and mention not in known:
+        return mention.replace(" ", "_"), {"type": schema["type"] or "string"}
+    nested = schema["type"] if schema["type"] in ("array", "object") else ""
+    (parameter,) = [
+        p for p in known[mention] if bool(p.enum) == ("enum" in schema) and (p.type if p in NESTED else "") == nested
+    ]
+    return parameter.name, {**schema, "type": parameter.type}
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_a_documented_tool_can_be_defined_from_its_description(split: Any) -> None:
+    for tool in universe("documented", split).tools:
+        name, properties, required = definition_of(tool)
+        described = (name, {"type": "object", "properties": properties, "required": required})
+        assert described == (tool.tool.name, tool.tool.parameters), tool.tool.description
+
+
+def test_documented_tools_are_small_and_told_apart_by_their_descriptions() -> None:
+    splits: tuple[Any, ...] = ("train", "dev", "test")
+    tools = [tool.tool for split in splits for tool in universe("documented", split).tools]
+    assert all(1 <= len(tool.parameters["properties"]) <= 3 for tool in tools)
+    assert len({tool.description for tool in tools}) > 0.99 * len(tools)
+
+
+def test_documented_requests_name_what_they_give() -> None:
+    samples = rows("documented")
+    assert sum(s.kind == "irrelevance" for s in samples) >= 0.08 * ROWS
+    assert sum(len(s.chat.tools) <= 2 for s in samples) > 0.9 * ROWS
+    assert sum(bool(s.reference.calls) for s in samples) > 0.75 * ROWS
+    names = Counter(
+        any(words in s.chat.messages[-1].content.lower() for words in (name, name.replace("_", " ")))
+        for s in samples
+        if s.kind in ("single", "optional", "enum")
+        for name in s.reference.calls[0].arguments
+    )
+    assert names[True] > 0.7 * names.total()

@@ -157,6 +157,11 @@ def test_what_is_logged_of_each_stage() -> None:
     assert "plain_sft/test/direct" in plain.values
     (probe,) = count_entries("round-1/probe", {"draws": 70, "draws_full": 80, "rows": 10, "solved": 4}, 0)
     assert probe.values == {"probe/draws": 70, "probe/draws_full": 80, "probe/rows": 10, "probe/solved": 4}
+    counts = {"queries": 9, "accepted": 4, "rejected": {"tie": 5}, "accepted_right": None, "errors": {}}
+    (evolved,) = count_entries("evolve-2/evolve", counts, 0)
+    assert (evolved.step, evolved.values) == (2, {"evolve/queries": 9, "evolve/accepted": 4})
+    (tasks,) = count_entries("decomposed/tasks-test", {"scores": {"tools_valid": 0.5, "reasons": {"called": 1}}}, 0)
+    assert (tasks.step, tasks.values) == (0, {"decomposed/tasks/tools_valid": 0.5})
     (data,) = count_entries("data", {"train": 5, "quarantined": {"bad_json": 2}}, 0)
     assert data.values == {"data/train": 5, "data/quarantined": 2}
 

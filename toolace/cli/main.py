@@ -12,7 +12,8 @@ from toolace.errors import ToolaceError
 
 app = typer.Typer(
     name="toolace",
-    help="Train tool-calling models by rounds of model-aware selection, and refine their calls adaptively.",
+    help="Train tool-calling models by rounds of model-aware selection or by evolution on their own data, and refine "
+    "their calls adaptively.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -20,6 +21,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(keys.app, name="keys")
 app.command("run")(run.run)
+app.command("evolve")(run.evolve)
 app.command("compare")(compare.compare)
 app.command("report")(run.report)
 app.command("config")(run.config)

@@ -1,34 +1,45 @@
-"""`toolace run`, `toolace report`, `toolace config`."""
+"""`toolace run`, `toolace evolve`, `toolace report`, `toolace config`."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from toolace.cli.options import ConfigOption, JsonOption, SetOption
-from toolace.config import dump_config, load_config
+from toolace.config import Config, dump_config, load_config
+
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the plan: rows, stages, memory; do nothing")]
 
 
-def run(
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan: rows, stages, memory; do nothing")
-    ] = False,
-) -> None:
-    """Run rounds of model-aware training; the same command again continues where it stopped."""
+def run(config: ConfigOption = None, set_: SetOption = None, dry_run: DryRunOption = False) -> None:
+    """Run rounds of model-aware training (ToolACE-R); the same command again continues where it stopped."""
     settings = load_config(config, set_ or [])
     if dry_run:
-        from toolace.rounds.plan import describe_plan
-
-        typer.echo(describe_plan(settings))
+        _print_plan(settings, "rounds")
         return
     from toolace.rounds.driver import run_rounds
 
     run_rounds(settings)
+
+
+def evolve(config: ConfigOption = None, set_: SetOption = None, dry_run: DryRunOption = False) -> None:
+    """Learn tools by sub-tasks, then evolve on the model's own data (ToolACE-DEV); the same command again continues."""
+    settings = load_config(config, set_ or [])
+    if dry_run:
+        _print_plan(settings, "evolve")
+        return
+    from toolace.rounds.evolve import run_evolve
+
+    run_evolve(settings)
+
+
+def _print_plan(settings: Config, method: Literal["rounds", "evolve"]) -> None:
+    from toolace.rounds.plan import describe_plan
+
+    typer.echo(describe_plan(settings, method))
 
 
 def report(

@@ -3,7 +3,8 @@
 `generate(n, seed, profile=..., split=...)` yields samples; row i is a function of (profile, split, seed, i) alone.
 The profiles `base-easy` and `base` make the corpus of the tiny base model. `demo` and `house` have other tools (see
 `toolace.data.synthetic_tools`), mostly other phrasings, and more of the hard kinds, so that there is something to
-learn; in `house`, which the demo uses, many tools also take codes that nobody says ("in german" -> `de`).
+learn; in `house`, which the demo uses, many tools also take codes that nobody says ("in german" -> `de`). In
+`documented` a tool's definition can be written from its description, and a good part of it from the request.
 """
 
 from __future__ import annotations
@@ -105,6 +106,13 @@ PROFILES: dict[str, Profile] = {
         ),
         tools=(20, 35, 30, 15),
         similar=0.4,
+    ),
+    "documented": Profile(
+        world="documented",
+        kinds=(28, 16, 6, 14, 10, 5, 12, 4, 5),
+        style=Style(odd=0.03, meaning=0.15, other_words=0.12, sentences=0.25, keyed=0.25, preface=0.1),
+        tools=(70, 26, 4),
+        similar=0.6,
     ),
 }
 

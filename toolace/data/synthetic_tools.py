@@ -12,11 +12,14 @@ from functools import cache
 from typing import Any, Literal
 
 from toolace.calls.schema import Tool
+from toolace.data.synthetic_docs import describe
 from toolace.data.synthetic_values import code, medium
 from toolace.data.synthetic_words import CODED, DOMAINS, ENUMS, FLAGS, NESTED, PLAIN, VERBS, Parameter
 
-World = Literal["base", "demo", "house"]
-"""`house` has the tools of `demo`, but enums have codes that nobody says (see `CODED`), and more tools have enums."""
+World = Literal["base", "demo", "house", "documented"]
+"""The names of the tools of `house` and `documented` are those of `demo`. In `house` enums have codes that nobody says
+(see `CODED`), and more tools have enums. In `documented` every tool is described so that its definition, which is
+small, can be written from the description (see `toolace.data.synthetic_docs`)."""
 CODED_SHARE = 0.25
 """Share of the house's tools that take a code where another tool would not."""
 Split = Literal["train", "dev", "test"]
@@ -88,6 +91,14 @@ def _pick(rng: random.Random, pool: tuple[Parameter, ...], count: int, taken: li
     return chosen
 
 
+def _link(rng: random.Random, noun: str) -> Parameter:
+    """The id of a thing, which another tool's result holds."""
+    draw = medium if rng.random() < 0.25 else code
+    kind = "integer" if draw is medium else "string"
+    fragments = ("for {v}", "the one filed under {v}")
+    return Parameter(f"{noun}_id", kind, "link", f"id of the {noun}", draw, (f"{noun} id", noun), fragments)
+
+
 def make_tool(verb: str, domain: str, noun: str, codes: bool = False) -> SyntheticTool:
     """The tool of this name; the same arguments give the same tool. With `codes` most tools take a coded value."""
     name = f"{verb}_{domain}_{noun}"
@@ -101,11 +112,7 @@ def make_tool(verb: str, domain: str, noun: str, codes: bool = False) -> Synthet
     if flavour == "nested":
         required += _pick(rng, NESTED, 1, required)
     if flavour == "linked":
-        words = (f"{noun} id", noun)
-        draw = medium if rng.random() < 0.25 else code
-        kind = "integer" if draw is medium else "string"
-        fragments = ("for {v}", "the one filed under {v}")
-        required.append(Parameter(f"{noun}_id", kind, "link", f"id of the {noun}", draw, words, fragments))
+        required.append(_link(rng, noun))
     if flavour in ("plain", "optional"):
         required += _pick(rng, PLAIN, rng.choices((1, 2, 3), (35, 40, 25))[0], required)
     else:
@@ -126,6 +133,41 @@ def make_tool(verb: str, domain: str, noun: str, codes: bool = False) -> Synthet
     return SyntheticTool(tool, verb, domain, noun, flavour, tuple(required), tuple(optional))
 
 
+def make_documented(verb: str, domain: str, noun: str) -> SyntheticTool:
+    """The documented tool of this name: one to three parameters, none described but in the tool's description."""
+    name = f"{verb}_{domain}_{noun}"
+    rng = random.Random(stable_hash("documented:" + name))
+    flavour: Flavour = rng.choices(("plain", "optional", "enum", "nested", "linked"), (38, 26, 14, 8, 14))[0]
+    required: list[Parameter] = []
+    optional: list[Parameter] = []
+    if flavour == "enum":
+        required += _pick(rng, ENUMS, 1, required)
+    if flavour == "nested":
+        required += _pick(rng, NESTED, 1, required)
+    if flavour == "linked":
+        required.append(_link(rng, noun))
+    counts = (0, 1) if required else (1, 2)
+    required += _pick(rng, PLAIN, rng.choice(counts), required)
+    rng.shuffle(required)
+    if flavour == "optional":
+        optional += _pick(rng, rng.choice((PLAIN, PLAIN, FLAGS, ENUMS)), 1, required)
+    parameters = {
+        "type": "object",
+        "properties": {p.name: _schema(p, False) for p in required + optional},
+        "required": [p.name for p in required],
+    }
+    tool = Tool(
+        name=name, description=describe(rng, verb, f"{domain} {noun}", required, optional), parameters=parameters
+    )
+    return SyntheticTool(tool, verb, domain, noun, flavour, tuple(required), tuple(optional))
+
+
+def _make(world: World, verb: str, domain: str, noun: str) -> SyntheticTool:
+    if world == "documented":
+        return make_documented(verb, domain, noun)
+    return make_tool(verb, domain, noun, codes=world == "house")
+
+
 class Universe:
     """All tools of one world and split, indexed for the builders."""
 
@@ -134,8 +176,8 @@ class Universe:
         for domain, nouns in DOMAINS.items():
             for noun in nouns:
                 for verb in VERBS:
-                    if universe_of(f"{verb}_{domain}_{noun}") == ("demo" if world == "house" else world, split):
-                        self.tools.append(make_tool(verb, domain, noun, codes=world == "house"))
+                    if universe_of(f"{verb}_{domain}_{noun}") == ("base" if world == "base" else "demo", split):
+                        self.tools.append(_make(world, verb, domain, noun))
         self.flavours: dict[str, list[SyntheticTool]] = {}
         self.things: dict[tuple[str, str], list[SyntheticTool]] = {}
         self.domains: dict[str, list[SyntheticTool]] = {}

@@ -14,7 +14,6 @@ makes the rows of one sample, in any order and on any worker.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from typing import Literal, get_args
 
 from toolace.calls.schema import Sample
 from toolace.config import CorpusConfig
-from toolace.corpus import CorpusRow, direct_row
+from toolace.corpus import CorpusRow, direct_row, rank
 from toolace.errors import RolloutError
 from toolace.probing import ProbedAnswer, ProbeRecord
 from toolace.rendering import refine_turn
@@ -70,7 +69,7 @@ class CorpusPlan:
             chat = refine_turn(sample.chat, answer.text)
             if fate == "fix":
                 target = sample.reference
-            elif fate == "keep" and (self.keep_below is None or _rank(self.seed, row_id) < self.keep_below):
+            elif fate == "keep" and (self.keep_below is None or rank(self.seed, row_id) < self.keep_below):
                 target = chat.messages[len(sample.chat.messages)]  # the draft as the model is shown it
             else:
                 continue
@@ -96,7 +95,7 @@ def plan_corpus(
         for answer, fate in _fates(record, record.id in chosen, config):
             drafts[fate] += 1
             if fate == "keep":
-                ranks.append(_rank(seed, _pair_id(record.id, answer)))
+                ranks.append(rank(seed, _pair_id(record.id, answer)))
     if met != len(chosen):
         raise RolloutError(
             f"{len(chosen)} samples are selected, but {met} of the probe records belong to them: selection and probe "
@@ -151,8 +150,3 @@ def _keep_room(fix: int, keep: int, min_fix_share: float) -> int:
 
 def _pair_id(sample_id: str, answer: ProbedAnswer) -> str:
     return f"{sample_id}/draft{answer.draw}"
-
-
-def _rank(seed: int, row_id: str) -> int:
-    """A fixed pseudo-random place in the order of dropping, 64 bits."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}\x00{row_id}".encode(), digest_size=8).digest(), "big")

@@ -18,9 +18,13 @@ from toolace.errors import StorageError
 from toolace.rounds.cluster import check_lasting
 from toolace.rounds.compare_outcome import RunOutcome, build_comparison, read_outcome
 from toolace.rounds.compare_plan import Comparison, PlannedRun, plan_runs
-from toolace.rounds.driver import run_rounds, terminates
+from toolace.rounds.driver import run_rounds
+from toolace.rounds.evolve import run_evolve
 from toolace.rounds.lock import RunLock
+from toolace.rounds.method import terminates
+from toolace.rounds.plan import stage_names
 from toolace.rounds.progress import Progress
+from toolace.rounds.record import EVOLVE, ROUNDS, MethodName
 from toolace.rounds.shared import TAKEN, SharedStages
 from toolace.rounds.summary import SUMMARY
 from toolace.rounds.trackers import check_trackers
@@ -30,6 +34,7 @@ OUTCOME = "comparison.json"
 FINISHED = "compared.json"
 """In a run's directory: with these settings it is finished, and these stages it has."""
 MakeRun = Callable[[Config, Progress, SharedStages | None], Any]
+RUNNERS: dict[MethodName, MakeRun] = {ROUNDS: run_rounds, EVOLVE: run_evolve}
 
 
 def shared_stages(comparison: Comparison) -> SharedStages | None:
@@ -38,8 +43,10 @@ def shared_stages(comparison: Comparison) -> SharedStages | None:
     return None if local is None else SharedStages(local / "stages")
 
 
-def compare(comparison: Comparison, progress: Progress | None = None, make: MakeRun = run_rounds) -> dict[str, Any]:
+def compare(comparison: Comparison, progress: Progress | None = None, make: MakeRun | None = None) -> dict[str, Any]:
     """Make the runs that are missing, and return the outcome, which is also in `comparison.json`.
+
+    `make` replaces what makes a run, by default the job of its method.
 
     A run that fails is named in `failed` and does not stop the others. Raises `ToolaceError` where the settings of an
     arm cannot be, or where another process works on this comparison.
@@ -63,7 +70,7 @@ def compare(comparison: Comparison, progress: Progress | None = None, make: Make
             try:
                 if not is_finished(run):
                     progress.say(f"run {number} of {len(planned)}: {name}")
-                    make(run.config, progress, shared)
+                    (make or RUNNERS[run.method])(run.config, progress, shared)
                     _mark_finished(run)
                 outcomes.append(read_outcome(run))
             except Exception as error:  # whatever it is, the other runs are worth having
@@ -96,7 +103,7 @@ def stage_counts(planned: list[PlannedRun]) -> dict[str, int]:
     counts = {"made": 0, "shared": 0}
     for run in planned:
         store = Store(run.config.run_dir)
-        for name in _stages(store):
+        for name in _stages(run):
             counts["shared" if store.exists(f"{name}/{TAKEN}") else "made"] += 1
     return counts
 
@@ -136,18 +143,17 @@ def comparison_table(outcome: dict[str, Any]) -> str:
 
 def _mark_finished(run: PlannedRun) -> None:
     store = Store(run.config.run_dir)
-    store.write_json(FINISHED, {"settings": _settings(run), "stages": _stages(store)})
+    store.write_json(FINISHED, {"settings": _settings(run), "stages": _stages(run)})
 
 
 def _settings(run: PlannedRun) -> str:
     return digest(run.config.model_dump(mode="json", exclude={"tracking"}))  # who follows a run is no part of it
 
 
-def _stages(store: Store) -> list[str]:
+def _stages(run: PlannedRun) -> list[str]:
     """Names of the finished stages of a run."""
-    from toolace.report.facts import stage_places
-
-    return [name for name in stage_places(store) if store.exists(f"{name}/{DONE}")]
+    store = Store(run.config.run_dir)
+    return [name for name in stage_names(run.config, run.method) if store.exists(f"{name}/{DONE}")]
 
 
 def _percent(value: float, deviation: float | None) -> str:

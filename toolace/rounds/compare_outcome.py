@@ -11,12 +11,19 @@ from typing import Any
 from toolace.data.shards import read_samples
 from toolace.rollouts.dataset import read_records
 from toolace.rounds.compare_interval import bootstrap_interval, paired_differences
-from toolace.rounds.compare_plan import LAST, Comparison, PlannedRun
+from toolace.rounds.compare_plan import Comparison, PlannedRun
+from toolace.rounds.evolve_summary import IRRELEVANCE, TASK_SCORES
 from toolace.rounds.summary import read_summary
 from toolace.storage import DONE, Store
 
 SPLITS = ("test", "dev")
 """Splits in the order in which the outcome prefers them."""
+PLAIN_SFT = "plain_sft"
+FIRST = ("base", "bootstrap", "adaption", "decomposed", PLAIN_SFT)
+"""Models that are no rounds, in the order in which they are shown."""
+COUNTED = ("queries", "accepted", "errors", "draws", "draws_full", "judged")
+SHARES = ("accepted_right", "call_diversity", "tool_diversity")
+SUB_TASKS = (*TASK_SCORES, IRRELEVANCE)
 WAY_FIELDS = ("accuracy", "mean_calls", "mean_tokens", "repairs", "regressions")
 Row = tuple[int, str]
 """A seed and the id of a row of the split."""
@@ -38,16 +45,16 @@ class RunOutcome:
     target_tokens: int | None
     path: list[dict[str, Any]]
     probes: list[dict[str, Any]]
+    evolution: list[dict[str, Any]]
+    """The rounds of evolution that lead to the model, as in the summary."""
 
 
 def read_outcome(run: PlannedRun) -> RunOutcome:
     """The outcome of a finished run. Raises `ToolaceError` where its records cannot be read."""
     store = Store(run.config.run_dir)
     summary = read_summary(store)
-    rounds = len(summary["rounds"])
-    model = (f"round-{rounds}" if rounds else "base") if run.scored == LAST else run.scored
-    if model.startswith("round-") and int(model[6:]) > rounds:
-        model = f"round-{rounds}"  # stopped before: its last round's model is what the rounds lead to
+    entries = _entries(summary)
+    model = _scored(run, list(entries))
     split = next(s for s in SPLITS if store.exists(f"{model}/eval-{s}/{DONE}"))
     right: dict[Row, bool] = {}
     refined: dict[Row, bool] = {}
@@ -55,23 +62,24 @@ def read_outcome(run: PlannedRun) -> RunOutcome:
         arms = {} if record.get("error") else record["arms"]
         right[run.seed, record["id"]] = bool(arms) and arms["direct"]["correct"]
         refined[run.seed, record["id"]] = bool(arms) and arms["adaptive"]["correct"]
-    steps = _path(summary, model, split)
-    trained = steps[-1].pop("train", {})
-    for step in steps:
-        step.pop("train", None)
+    steps = [
+        {"model": name, "direct": entries[name][split]["direct"], "adaptive": entries[name][split]["adaptive"]}
+        for name in _path(list(entries), model)
+    ]
     reached = int(model[6:]) if model.startswith("round-") else 0
     return RunOutcome(
         run=run,
         model=model,
         split=split,
-        scores=_scores(summary, model)[split],
+        scores=entries[model][split],
         right=right,
         refined=refined,
         stopped=summary["stopped"],
-        rounds=rounds,
-        target_tokens=trained.get("target_tokens"),
+        rounds=len(summary["rounds"]),
+        target_tokens=entries[model].get("train", {}).get("target_tokens"),
         path=steps,
         probes=[_probe(store, number) for number in range(1, reached + 1)],
+        evolution=summary["rounds"][: int(model[7:])] if model.startswith("evolve-") else [],
     )
 
 
@@ -137,12 +145,19 @@ def _arm(runs: Sequence[RunOutcome], reference: Sequence[RunOutcome]) -> dict[st
         },
         "by_round": _by_round(runs),
         "probes": _probes(runs),
+        "evolution": _evolution(runs),
+        "sub_tasks": {name: _mean_known([one.get(name) for one in scores]) for name in SUB_TASKS},
     }
 
 
 def mean(values: Sequence[float]) -> float:
     """The arithmetic mean."""
     return math.fsum(values) / len(values)
+
+
+def _mean_known(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return mean(known) if known else None
 
 
 def spread(values: Sequence[float]) -> float | None:
@@ -161,34 +176,26 @@ def _rows(runs: Sequence[RunOutcome], what: str) -> dict[Any, bool]:
     return {row: right for run in runs for row, right in getattr(run, what).items()}
 
 
-def _scores(summary: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """Scores of a model of a run by split, with `train`."""
-    if model.startswith("round-"):
-        found: dict[str, Any] = summary["rounds"][int(model[6:]) - 1]
-        return found
-    return dict(summary[model])
+def _entries(summary: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What a summary says about each model: scores by split, and `train`; in the order in which models are made."""
+    found = {name: summary[name] for name in ("base", "bootstrap") if name in summary}
+    for stage in summary.get("stages", ()):
+        found[stage["name"]] = {**stage["scores"], "train": stage["train"]}
+    series = "evolve" if "stages" in summary else "round"
+    found |= {f"{series}-{entry['round']}": entry for entry in summary["rounds"]}
+    return found | {name: summary[name] for name in (PLAIN_SFT,) if name in summary}
 
 
-def _path(summary: Mapping[str, Any], model: str, split: str) -> list[dict[str, Any]]:
-    """The models that lead to one, itself included: direct and refined accuracy."""
-    names = ["base"]
-    if model.startswith("round-"):
-        names += ["bootstrap"] if "bootstrap" in summary else []
-        names += [f"round-{number}" for number in range(1, int(model[6:]) + 1)]
-    elif model != "base":
-        names.append(model)
-    steps = []
-    for name in names:
-        scores = _scores(summary, name)
-        steps.append(
-            {
-                "model": name,
-                "direct": scores[split]["direct"],
-                "adaptive": scores[split]["adaptive"],
-                "train": scores.get("train", {}),
-            }
-        )
-    return steps
+def _scored(run: PlannedRun, made: list[str]) -> str:
+    """The model that an arm scores, of those that its run has made."""
+    if run.scored in made:
+        return run.scored
+    return [name for name in made if name != PLAIN_SFT][-1]  # the last, also where a run stopped before the one named
+
+
+def _path(made: list[str], model: str) -> list[str]:
+    """The models that lead to one, itself included."""
+    return ["base", model] if model == PLAIN_SFT else made[: made.index(model) + 1]
 
 
 def _probe(store: Store, number: int) -> dict[str, Any]:
@@ -237,7 +244,23 @@ def _by_round(runs: Sequence[RunOutcome]) -> list[dict[str, Any]]:
 
 
 def _place(model: str) -> int:
-    return {"base": -2, "bootstrap": -1}.get(model, int(model[6:]) if model.startswith("round-") else 0)
+    series, _, number = model.rpartition("-")
+    return int(number) if series else FIRST.index(model) - len(FIRST)
+
+
+def _evolution(runs: Sequence[RunOutcome]) -> list[dict[str, Any]]:
+    """Sums over seeds of what each round of evolution counted; shares as means over the seeds that have them."""
+    found = []
+    for number in sorted({entry["round"] for run in runs for entry in run.evolution}):
+        rounds = [entry for run in runs for entry in run.evolution if entry["round"] == number]
+        entry: dict[str, Any] = {"round": number, "seeds": len(rounds)}
+        entry |= {name: sum(one[name] for one in rounds) for name in COUNTED}
+        entry["rejected"] = _sum(one["rejected"] for one in rounds)
+        for name in SHARES:
+            values = [one[name] for one in rounds if one[name] is not None]
+            entry[name] = mean(values) if values else None
+        found.append(entry)
+    return found
 
 
 def _probes(runs: Sequence[RunOutcome]) -> list[dict[str, Any]]:

@@ -19,6 +19,8 @@ from toolace.config import (
     validate_config,
 )
 from toolace.errors import ConfigError
+from toolace.rounds.plan import stage_names
+from toolace.rounds.record import ROUNDS, MethodName
 from toolace.settings_file import read_settings
 from toolace.training.scratch_cache import cached_base, checkpoint_folder
 from toolace.training.scratch_config import load_tiny_base_config
@@ -36,8 +38,12 @@ class Arm(Section):
 
     settings: dict[str, Any] = Field(default_factory=dict)
     """Settings of its runs, such as `corpus.keep_pairs: false`."""
-    scored: str = Field(LAST, pattern=r"^(last|base|bootstrap|plain_sft|round-[1-9][0-9]*)$")
-    """`last`: the last round's model; or another model of the run by its directory."""
+    scored: str = Field(
+        LAST, pattern=r"^(last|base|bootstrap|plain_sft|adaption|decomposed|(round|evolve)-[1-9][0-9]*)$"
+    )
+    """`last`: the last model of the method; or another model of the run by its directory."""
+    method: MethodName | None = None
+    """What its runs are; unset: the comparison's."""
     pools: list[str] | None = None
     """Only with these pools; unset: with all."""
     models: list[str] | None = None
@@ -49,6 +55,8 @@ class Comparison(Section):
 
     name: str = Field("comparison", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     root: str = "runs"
+    method: MethodName = ROUNDS
+    """What its runs are: rounds of ToolACE-R, or `evolve`, the stages of ToolACE-DEV."""
     base: str
     """The settings file of a run; a relative path is looked up beside the comparison file."""
     settings: dict[str, Any] = Field(default_factory=dict)
@@ -104,6 +112,7 @@ class PlannedRun:
     seed: int
     scored: str
     config: Config
+    method: MethodName = ROUNDS
 
     @property
     def key(self) -> str:
@@ -184,17 +193,19 @@ def _plan_run(
             put_setting(data, key, value, origin)
     data |= {"name": f"{arm}-{pool}-{model}-seed{seed}", "root": f"{comparison.home}/runs", "seed": seed}
     config = seeded(validate_config(data, f"{comparison.base} with {', '.join(layers)}"), seed)
-    rounds = config.rounds
-    if (
-        (scored == "bootstrap" and not rounds.bootstrap_rows)
-        or (scored == "plain_sft" and not rounds.plain_sft)
-        or (scored.startswith("round-") and int(scored[6:]) > rounds.max_rounds)
-    ):
+    method = comparison.arms[arm].method or comparison.method
+    if scored not in (LAST, *models_of(config, method)):
         raise ConfigError(
-            f"arms.{arm} scores {scored}, which its runs do not make: see rounds.bootstrap_rows, rounds.plain_sft and "
-            "rounds.max_rounds"
+            f"arms.{arm} scores {scored}, which its runs (method {method}) do not make: they make "
+            f"{', '.join(models_of(config, method))}"
         )
-    return PlannedRun(arm, pool, model, seed, scored, config)
+    return PlannedRun(arm, pool, model, seed, scored, config, method)
+
+
+def models_of(config: Config, method: MethodName) -> list[str]:
+    """The models of a run that goes through all its rounds, by their directories, in their order."""
+    names = (name.rpartition("/") for name in stage_names(config, method))
+    return list(dict.fromkeys(model for model, _, part in names if part == "train" or model == "base"))
 
 
 def leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

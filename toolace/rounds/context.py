@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from toolace.config import Config
+from toolace.engines.models import fingerprint, resolve_model
 from toolace.rounds.events import EventLog
 from toolace.rounds.progress import Progress
 from toolace.rounds.shared import SharedStage, SharedStages
@@ -29,6 +30,11 @@ class ModelRef:
     name: str
     path: str
     key: str
+
+
+def base_model(config: Config, name: str = "base") -> ModelRef:
+    """The model that a config names, by its weights."""
+    return ModelRef(name, config.model.path, fingerprint(resolve_model(config.model.path)))
 
 
 @dataclass

@@ -64,6 +64,17 @@ def ingest(config: Config, stage: Stage) -> dict[str, Any]:
     return stage.publish({**counts, "skipped": dict(reader.skipped)})
 
 
+def made_data(run: Run) -> Stage:
+    """The samples of a run, read where that is not done yet."""
+    stage = data_stage(run)
+    if stage.done() is None:
+        with run.timed("data", stage):
+            counts = ingest(run.config, stage)
+        run.progress.end(f"{counts['train']} train, {counts['dev']} dev, {counts['test']} test samples")
+    run.remember(stage, ingest(run.config, stage))
+    return stage
+
+
 @dataclass(frozen=True)
 class FileCounts:
     """What reading a file source gave: numbers of rows and samples, and by reason the rows that gave none."""

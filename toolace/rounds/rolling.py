@@ -24,7 +24,7 @@ class Rollout:
     """A stage whose files are the records of a program over samples.
 
     `count` is summed up over the records as they come; `add` gives what belongs to the stage's counts beside those of
-    the rollout, from these and the records; `line` says the outcome in a few words.
+    the rollout, from these and the records, and may put files beside these; `line` says the outcome in a few words.
     """
 
     stage: Stage

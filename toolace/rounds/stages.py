@@ -66,20 +66,7 @@ def roll_out(
     Returns the counts of the probe stage under `probe` and the scores of each split under its name.
     """
     config = run.config
-    planned: dict[str, Rollout] = {}
-    if evaluate:
-        evaluation = partial(
-            evaluate_sample,
-            refine_config=config.refine,
-            format=config.model.format,
-            fixed_rounds=tuple(config.evaluate.fixed_rounds),
-            margins=tuple(config.evaluate.margins),
-        )
-        for split in config.evaluate.splits:
-            if read_index(data.store.sub(split)).rows:
-                stage = evaluation_stage(run, model, split, data.key)
-                line = partial(_evaluation_line, split)
-                planned[split] = Rollout(stage, data.store.at(split), evaluation, line, add=_add_scores)
+    planned = evaluations(run, model, data) if evaluate else {}
     if probe_round is not None:
         probing = partial(
             probe,
@@ -91,6 +78,25 @@ def roll_out(
         stage = probe_stage(run, model, probe_round, data.key)
         planned["probe"] = Rollout(stage, data.store.at("train"), probing, _probe_line, count_probe, _add_draws)
     return roll(run, model, planned, _title)
+
+
+def evaluations(run: Run, model: ModelRef, data: Stage) -> dict[str, Rollout]:
+    """A model's evaluation on each split that is asked for and has samples, by the split."""
+    config = run.config
+    evaluation = partial(
+        evaluate_sample,
+        refine_config=config.refine,
+        format=config.model.format,
+        fixed_rounds=tuple(config.evaluate.fixed_rounds),
+        margins=tuple(config.evaluate.margins),
+    )
+    planned: dict[str, Rollout] = {}
+    for split in config.evaluate.splits:
+        if read_index(data.store.sub(split)).rows:
+            stage = evaluation_stage(run, model, split, data.key)
+            line = partial(_evaluation_line, split)
+            planned[split] = Rollout(stage, data.store.at(split), evaluation, line, add=_add_scores)
+    return planned
 
 
 def select_place(run: Run, number: int, probed: Stage, previous: Stage | None) -> Stage:

@@ -12,11 +12,10 @@ from toolace.config import Config
 from toolace.data import load_samples
 from toolace.data.contents import describe_contents
 from toolace.data.shards import INDEX, read_samples, write_shards
-from toolace.engines.models import fingerprint, resolve_model
 from toolace.errors import DataError
 from toolace.probing import ProbeRecord
 from toolace.rollouts.dataset import read_records
-from toolace.rounds.context import ModelRef, Run
+from toolace.rounds.context import ModelRef, Run, base_model
 from toolace.rounds.events import EventLog
 from toolace.rounds.lock import RunLock
 from toolace.rounds.progress import Progress
@@ -90,7 +89,7 @@ def run_in(config: Config, out: str) -> Run:
 
 def model_of(config: Config) -> ModelRef:
     """`config.model`, by its weights."""
-    return ModelRef("model", config.model.path, fingerprint(resolve_model(config.model.path)))
+    return base_model(config, "model")
 
 
 def _ingest(run: Run, samples: str, split: Literal["train", "test"]) -> Stage:

@@ -23,7 +23,7 @@ def build_summary(run: Run, rounds: int, stopped: str) -> dict[str, Any]:
     for number in range(1, rounds + 1):
         name = f"round-{number}"
         probe, corpus, trained = (run.counts[f"{name}/{part}"] for part in ("probe", "corpus", "train"))
-        evaluations = _evaluations(run, name)
+        evaluations = evaluations_of(run, name)
         # Probing and evaluation share one engine start: its seconds are counted once, in the round that it ends.
         seconds = trained["seconds"] + max((e["seconds"] for e in evaluations.values()), default=0.0)
         if number == 1 and "seconds" in probe:
@@ -49,7 +49,7 @@ def build_summary(run: Run, rounds: int, stopped: str) -> dict[str, Any]:
         )
     summary: dict[str, Any] = {"name": run.config.name, "seed": run.config.seed, "stopped": stopped}
     for name in ("base", "bootstrap", "plain_sft"):
-        found = {split: entry["scores"] for split, entry in _evaluations(run, name).items()}
+        found = {split: entry["scores"] for split, entry in evaluations_of(run, name).items()}
         if found:
             summary[name] = {**found.get("test", next(iter(found.values()))), **found}
             if f"{name}/train" in run.counts:
@@ -62,7 +62,8 @@ def build_summary(run: Run, rounds: int, stopped: str) -> dict[str, Any]:
     return {**summary, "rounds": entries}
 
 
-def _evaluations(run: Run, model: str) -> dict[str, dict[str, Any]]:
+def evaluations_of(run: Run, model: str) -> dict[str, dict[str, Any]]:
+    """Counts of a model's evaluations by split."""
     names = {split: f"{model}/eval-{split}" for split in ("dev", "test")}
     return {split: run.counts[name] for split, name in names.items() if name in run.counts}
 

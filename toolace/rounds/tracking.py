@@ -36,7 +36,8 @@ SCORES = ("n", "direct", "adaptive", "mean_calls", "repairs", "regressions", "er
 PARTS = {
     "probe": ("rows", "solved", "draws", "draws_full"),
     "select": ("probed", "selected"),
-    "corpus": ("direct", "keep", "fix"),
+    "evolve": ("queries", "accepted", "draws", "draws_full", "accepted_right", "call_diversity"),
+    "corpus": ("direct", "keep", "fix", "adaption", "generation", "invocation", "replay"),
     "train": ("steps", "target_tokens", "tokens", "seconds"),
 }
 """Counts that are logged, by stage."""
@@ -296,15 +297,18 @@ def step_entries(stage: Store, name: str, again: int) -> list[Entry]:
 
 
 def count_entries(name: str, counts: Mapping[str, Any], again: int) -> list[Entry]:
-    """What the trackers show of a finished stage's counts, by round; the base is round 0."""
+    """What the trackers show of a finished stage's counts, by round; models before the first are round 0."""
     model, _, part = name.partition("/")
-    step = int(model.removeprefix("round-")) if model.startswith("round-") else 0
-    side = f"{model}/" if model in ("bootstrap", "plain_sft") else ""
+    number = model.removeprefix("round-").removeprefix("evolve-")
+    step = int(number) if number != model else 0
+    side = f"{model}/" if model in ("bootstrap", "plain_sft", "adaption", "decomposed") else ""
     if name == "data":
         part, found = "data", {key: counts.get(key) for key in ("rows", "samples", "train", "dev", "test")}
         found["quarantined"] = sum(counts.get("quarantined", {}).values())
     elif part.startswith("eval-"):
         part, found = part.removeprefix("eval-"), {key: counts["scores"].get(key) for key in SCORES}
+    elif part == "tasks-test":
+        part, found = "tasks", dict(counts["scores"])
     else:
         found = {key: counts.get(key) for key in PARTS.get(part, ())}
         found |= {f"label_{label}": number for label, number in counts.get("labels", {}).items()}

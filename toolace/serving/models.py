@@ -15,6 +15,8 @@ from toolace.storage import DONE, Store
 
 WEIGHTS = (".safetensors", ".bin", ".gguf")
 """Ends of the names of files that hold weights."""
+OTHERS = ("bootstrap", "plain_sft", "adaption", "decomposed")
+"""Trained stages of a run that are no rounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,8 @@ class Chosen:
 def choose_model(target: str, defaults: ModelConfig | None = None) -> Chosen:
     """Resolve `MODEL_DIR`, a hub name, `builtin:tiny_base`, `RUN` (its newest finished round) or `RUN/ROUND`.
 
-    ROUND is the name of a trained stage: `round-2` (or `2`), `bootstrap`, `plain_sft`. A run brings its own format and
-    template; for a directory they come from `defaults`.
+    ROUND is the name of a trained stage: `round-2` or `evolve-2` (or `2`), `bootstrap`, `plain_sft`, `adaption`,
+    `decomposed`. A run brings its own format and template; for a directory they come from `defaults`.
 
     Raises:
         ServingError: a run without a finished round, or an unknown round of it.
@@ -43,7 +45,7 @@ def choose_model(target: str, defaults: ModelConfig | None = None) -> Chosen:
         return _from_run(place, None)
     parent, _, last = place.rpartition("/")
     if parent and not _has(place, "config.json") and _has(parent, "run.json"):
-        return _from_run(parent, f"round-{last}" if last.isdigit() else last)
+        return _from_run(parent, last)
     if _has(place, "config.json") or not _looks_local(place):
         _require_weights(place)
         parts = [part for part in place.split("/") if part not in ("", ".", "..", "model", "train")]
@@ -57,8 +59,9 @@ def choose_model(target: str, defaults: ModelConfig | None = None) -> Chosen:
 
 def _from_run(run: str, stage: str | None) -> Chosen:
     store = Store(run)
-    rounds = list(takewhile(partial(_trained, store), (f"round-{number}" for number in count(1))))
-    trained = [*rounds, *(name for name in ("bootstrap", "plain_sft") if _trained(store, name))]
+    series = (f"{kind}-{{}}" for kind in ("round", "evolve"))
+    rounds = [name for one in series for name in takewhile(partial(_trained, store), map(one.format, count(1)))]
+    trained = [*rounds, *(name for name in OTHERS if _trained(store, name))]
     if stage is None:
         if not rounds:
             raise ServingError(
@@ -66,6 +69,8 @@ def _from_run(run: str, stage: str | None) -> Chosen:
                 f"{', '.join(f'{run}/{name}' for name in trained) or 'none is trained'}"
             )
         stage = rounds[-1]
+    if stage.isdigit():
+        stage = next((name for name in rounds if name.endswith(f"-{stage}")), stage)
     if stage not in trained:
         raise ServingError(f"run {run} has no trained model {stage!r}. There is: {', '.join(trained) or 'none'}")
     origin = f"{run}/config.yaml"
