@@ -57,7 +57,9 @@ class FakeEvolution(FakeRun):
                 return Completion(f"No tools. {EVIL}", "stop", 10, 50, -1.0)
             if luck < 0.2:
                 return Completion("[", "length", 300, 50, -1.0)
-            tools = [tool.model_copy(update={"description": tool.description or "A tool."}) for tool in sample.chat.tools]
+            tools = [
+                tool.model_copy(update={"description": tool.description or "A tool."}) for tool in sample.chat.tools
+            ]
             return Completion(render_definitions(tools), "stop", 80, 50, -1.0)
         if request.sampling.top_k:
             luck = chance(sample.id, request.seed)
