@@ -8,8 +8,10 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+from report_evolved import FakeEvolution
 from report_runs import EVIL, FakeRun
 
 from toolace.report import write_report
@@ -23,7 +25,7 @@ OPTIONS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--window-size=390,800", "--dump-dom",
 )  # fmt: skip
-STEPS = """
+HELPERS = """
 const seen = {};
 const set = (id, value) => {
   const control = document.getElementById(id);
@@ -33,6 +35,10 @@ const set = (id, value) => {
 const status = () => document.getElementById("shown").textContent;
 const until = async (ready) => { while (!ready()) await new Promise((again) => setTimeout(again, 5)); };
 const items = () => document.querySelectorAll("#list > li").length;
+"""
+STEPS = (
+    HELPERS
+    + """
 (async () => {
 await until(() => items() > 0);
 seen.overflow = document.documentElement.scrollWidth - document.documentElement.clientWidth;
@@ -55,6 +61,29 @@ seen.images = document.images.length;
 document.title = "seen" + JSON.stringify(seen);
 })();
 """
+)
+EVOLVED_STEPS = (
+    HELPERS
+    + """
+const opened = async () => {
+  const first = document.querySelector("#list details"); first.open = true;
+  await until(() => first.querySelector(".body"));
+  return first.textContent;
+};
+(async () => {
+await until(() => items() > 0);
+seen.overflow = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+set("f-error", "tie"); seen.tied = status(); seen.tie = await opened();
+set("f-error", ""); set("f-class", "query: accepted, right"); seen.accepted = status(); seen.body = await opened();
+set("f-class", ""); set("f-text", "no tools. </script>");
+await until(() => status().includes("match"));
+seen.unread = items();
+await opened();
+seen.images = document.images.length;
+document.title = "seen" + JSON.stringify(seen);
+})();
+"""
+)
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
 
@@ -76,14 +105,20 @@ def test_script_runs_under_the_policy_of_the_page(run: Store, tmp_path: Path) ->
     assert "<title>fake · run report</title>" in found
 
 
-def test_filters_and_keyboard(run: Store, tmp_path: Path) -> None:
-    page = Path(write_report(run)).read_text(encoding="utf-8")
+def seen_by(page: str, steps: str, tmp_path: Path) -> dict[str, Any]:
+    """What `steps`, which end with `seen` in the title, find in a page; its own policy would not let them run."""
     page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
     changed = tmp_path / "page.html"
-    changed.write_text(page.replace("</body>", f"<script>{STEPS}</script></body>"), encoding="utf-8")
+    changed.write_text(page.replace("</body>", f"<script>{steps}</script></body>"), encoding="utf-8")
     title = re.search(r"<title>seen(.*?)</title>", dom(changed, tmp_path / "profile"), re.DOTALL)
     assert title is not None
-    seen = json.loads(html.unescape(title[1]))
+    found: dict[str, Any] = json.loads(html.unescape(title[1]))
+    return found
+
+
+def test_filters_and_keyboard(run: Store, tmp_path: Path) -> None:
+    page = Path(write_report(run)).read_text(encoding="utf-8")
+    seen = seen_by(page, STEPS, tmp_path)
     rows, _ = unpack_page(choose(gather(run)).json())
     repaired = sum(row["class"] == "repaired" for row in rows)
     no_call = sum("no_call" in row["errors"] for row in rows)
@@ -94,3 +129,20 @@ def test_filters_and_keyboard(run: Store, tmp_path: Path) -> None:
     assert seen["evil"].startswith("1 of ")
     assert EVIL in seen["body"] and seen["images"] == 0
     assert "look_up" in seen["tools"]
+
+
+def test_queries_of_evolution_unfold(tmp_path: Path) -> None:
+    fake = FakeEvolution(tmp_path)
+    fake.evolve_all()
+    seen = seen_by(Path(write_report(fake.store)).read_text(encoding="utf-8"), EVOLVED_STEPS, tmp_path)
+    rows, _ = unpack_page(choose(gather(fake.store)).json())
+    tied = [row for row in rows if "tie" in row["errors"]]
+    accepted = [row for row in rows if row["class"] == "accepted, right"]
+    assert seen["overflow"] <= 0
+    assert seen["tied"].startswith(f"{len(tied)} of {len(rows)} ") and tied
+    assert seen["accepted"].startswith(f"{len(accepted)} of {len(rows)} ") and accepted
+    assert "dropped: tie" in seen["tie"]
+    for text in ("Hidden tools (", "Hidden reference", "Evolution 1: ", "Evolution 2: ", "Candidate tools (", "taken"):
+        assert text in seen["body"]
+    assert accepted[0]["reference"] in seen["body"] and '"parameters": {' in seen["body"]
+    assert seen["unread"] and seen["images"] == 0

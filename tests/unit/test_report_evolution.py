@@ -111,7 +111,8 @@ def test_queries_are_examples_with_what_every_round_made_of_them(run: Store, pag
         if last.answer is not None and samples[row_id].reference.calls:
             right = judge(samples[row_id], last.answer, "pythonic").correct
             assert row["class"] == f"accepted, {'right' if right else 'wrong'}"
-            assert [text for text, _, taken in row["evolved"][1]["answers"] if taken] == [last.answer]
+        taken = [text for text, _, taken in row["evolved"][1]["answers"] if taken]
+        assert taken == ([] if last.answer is None else [last.answer]), "nothing is taken of a tie"
         assert sum(votes for _, votes, _ in row["evolved"][1]["answers"]) == last.n
         assert len(row["tools"]) == len(samples[row_id].chat.tools), "the hidden tools"
     assert any(EVIL in one["written"] for row in rows.values() for one in row["evolved"])

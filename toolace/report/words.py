@@ -78,7 +78,7 @@ def _evolution(config: Mapping[str, Any]) -> list[tuple[str, str]]:
             f"{most}{evolve.get('votes', '?')} votes a query, accepted from {100 * evolve.get('accept_share', 0):.0f} %"
         )
         rules = "rules on" if evolve.get("rules") else "rules off"
-        found.append(("evolution", f"{votes}, {rules}, {evolve.get('replay', 0):g} replayed rows an accepted one"))
+        found.append(("evolution", f"{votes}, {rules}, {evolve.get('replay', 0):g} replayed for each accepted row"))
     return [*found, ("training", f"{train.get('method', '?')}, from {evolve.get('start', '?')}")]
 
 
