@@ -251,18 +251,19 @@ def test_nothing_accepted_is_an_error_in_the_first_round_and_a_stop_later(rehear
     assert (tmp_path / "first/decomposed/train/done.json").exists()
 
 
-def test_votes_that_tie_are_counted(rehearsal: Rehearsal, tmp_path: Path) -> None:
+def test_votes_that_all_tie_are_an_error_that_says_so(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    drawn = Counter[str]()
+
     def torn(sample: Any, request: Request, skill: float) -> Completion:
-        if request.sampling.temperature > 0:
-            return Completion(f"[{request.chat.tools[0].name}(x={request.seed % 2})]")
-        return rehearsal.say(sample, request, 1.0)
+        if request.sampling.temperature == 0:
+            return rehearsal.say(sample, request, 1.0)
+        drawn[sample.id] += 1
+        return Completion(f"[{request.chat.tools[0].name}(x={drawn[sample.id] % 2})]")
 
     rehearsal.answer = torn
-    try:
-        summary = rehearsal.run(small(tmp_path, "evolve.rules=false", "evolve.rounds=1"))
-        assert summary["rounds"][0]["rejected"]["tie"] > 0
-    except TrainingError as error:
-        assert "tie" in str(error)
+    with pytest.raises(TrainingError, match=r"accepted none of (\d+) queries \(\1 tie\).*evolve\.accept_share"):
+        rehearsal.run(small(tmp_path, "evolve.rules=false"))
+    assert set(drawn.values()) == {8}, "a tie is known only when all votes are in"
 
 
 def test_a_row_that_fails_is_counted(rehearsal: Rehearsal, tmp_path: Path) -> None:
