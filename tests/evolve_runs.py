@@ -51,7 +51,8 @@ def rehearse_training(run: Run, start: ModelRef, corpus: Stage, settings: Any, s
     stage.store.write("model/config.json", json.dumps({"start": start.path}).encode())
     stage.store.write("steps.jsonl", b'{"step": 0, "loss": 1.0, "target_tokens": 9, "tokens": 9, "seconds": 0.1}\n')
     tokens = sum(len(row.target.content) // 4 + 10 * len(row.target.calls) for row in rows)
-    counts = {"steps": 1, "rows": len(rows), "epochs": settings.epochs, "target_tokens": tokens}
+    counts: dict[str, Any] = {"steps": 1, "rows": len(rows), "epochs": settings.epochs, "target_tokens": tokens}
+    counts["last_loss_by_kind"] = dict.fromkeys(sorted({row.kind for row in rows}), 1.0)
     return {**counts, "tokens": 2 * tokens, "first_loss": 2.0, "last_loss": 1.0, "seconds": 1.5, "corpus": {}}
 
 

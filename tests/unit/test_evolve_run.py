@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,8 @@ def test_the_summary_has_what_other_programs_rely_on(finished: Any) -> None:
     assert summary["base"]["dev"]["n"] == 8 and summary["base"]["dev"]["tools_valid"] is None
     for name in ("base", "adaption", "decomposed", "evolve-1", "evolve-2"):
         assert name in summary_table(summary) and name in made.said.getvalue()
+    losses = [entry["train"]["loss_by_kind"].keys() for entry in (*summary["stages"], *summary["rounds"])]
+    assert losses == [{"adaption"}, *[{"generation", "invocation"}] * 3]
     assert "untrained" not in summary and (run / "report.html").exists()
 
 
@@ -174,6 +177,26 @@ def test_a_changed_setting_refuses_the_stages_made_from_it(
     assert rehearsal.worked == []
 
 
+@pytest.mark.parametrize(
+    ("gone", "setting", "stage"),
+    [
+        ("evolve-1/evolve", "evolve.votes=4", "evolve-1/corpus"),
+        ("decomposed/corpus", "evolve.mix.invocation=0.5", "decomposed/train"),
+        ("queries", "rollout.max_error_share=0.2", None),
+    ],
+)
+def test_what_is_made_anew_from_something_else_refuses_what_was_made_from_it(
+    finished: Any, rehearsal: Rehearsal, tmp_path: Path, gone: str, setting: str, stage: str | None
+) -> None:
+    shutil.copytree(finished[0], tmp_path / "small")
+    shutil.rmtree(tmp_path / "small" / gone)
+    if stage is None:
+        assert rehearsal.run(small(tmp_path, setting)) == finished[1]
+        return
+    with pytest.raises(StorageError, match=f"stage {stage} .*was made from other settings"):
+        rehearsal.run(small(tmp_path, setting))
+
+
 def test_settings_that_no_stage_is_made_from_refuse_nothing(finished: Any, rehearsal: Rehearsal) -> None:
     summary = rehearsal.run(small(finished[0].parent, "evolve.stop=acceptance", "evolve.rounds=1"))
     assert rehearsal.worked == [] and len(summary["rounds"]) == 1
@@ -228,18 +251,19 @@ def test_nothing_accepted_is_an_error_in_the_first_round_and_a_stop_later(rehear
     assert (tmp_path / "first/decomposed/train/done.json").exists()
 
 
-def test_votes_that_tie_are_counted(rehearsal: Rehearsal, tmp_path: Path) -> None:
+def test_votes_that_all_tie_are_an_error_that_says_so(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    drawn = Counter[str]()
+
     def torn(sample: Any, request: Request, skill: float) -> Completion:
-        if request.sampling.temperature > 0:
-            return Completion(f"[{request.chat.tools[0].name}(x={request.seed % 2})]")
-        return rehearsal.say(sample, request, 1.0)
+        if request.sampling.temperature == 0:
+            return rehearsal.say(sample, request, 1.0)
+        drawn[sample.id] += 1
+        return Completion(f"[{request.chat.tools[0].name}(x={drawn[sample.id] % 2})]")
 
     rehearsal.answer = torn
-    try:
-        summary = rehearsal.run(small(tmp_path, "evolve.rules=false", "evolve.rounds=1"))
-        assert summary["rounds"][0]["rejected"]["tie"] > 0
-    except TrainingError as error:
-        assert "tie" in str(error)
+    with pytest.raises(TrainingError, match=r"accepted none of (\d+) queries \(\1 tie\).*evolve\.accept_share"):
+        rehearsal.run(small(tmp_path, "evolve.rules=false"))
+    assert set(drawn.values()) == {8}, "a tie is known only when all votes are in"
 
 
 def test_a_row_that_fails_is_counted(rehearsal: Rehearsal, tmp_path: Path) -> None:

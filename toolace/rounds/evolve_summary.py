@@ -91,6 +91,7 @@ def _train(run: Run, model: str) -> dict[str, Any]:
         **({"replay": corpus["replay"]} if "replay" in corpus else {}),
         "target_tokens": trained["target_tokens"],
         "seconds": trained["seconds"],
+        **({"loss_by_kind": trained["last_loss_by_kind"]} if "last_loss_by_kind" in trained else {}),
     }
 
 
