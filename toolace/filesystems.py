@@ -58,7 +58,9 @@ def passing(error: OSError) -> bool:
 
     Not for what is missing, forbidden, full or wrong. Errors of object stores have no number, only words.
     """
-    if isinstance(error, FileNotFoundError | PermissionError | FileExistsError | IsADirectoryError | NotADirectoryError):
+    if isinstance(
+        error, FileNotFoundError | PermissionError | FileExistsError | IsADirectoryError | NotADirectoryError
+    ):
         return False
     if isinstance(error, ToolaceError):  # it has been tried already
         return False
@@ -67,7 +69,7 @@ def passing(error: OSError) -> bool:
     return _LASTING.search(str(error)) is None
 
 
-def patiently(work: Callable[[], T], *, sleep: Callable[[float], None] = time.sleep) -> T:
+def patiently(work: Callable[[], T]) -> T:
     """What `work` returns, tried again while it raises an `OSError` that may pass; the last one is raised.
 
     For work that may be done twice: reading, replacing a whole file, deleting.
@@ -78,5 +80,5 @@ def patiently(work: Callable[[], T], *, sleep: Callable[[float], None] = time.sl
         except OSError as error:
             if not passing(error):
                 raise
-        sleep(wait)
+        time.sleep(wait)
     return work()

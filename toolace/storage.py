@@ -231,7 +231,9 @@ class Store:
 
     def _failed(self, doing: str, path: str, error: OSError) -> StorageError:
         hint = "free some space" if error.errno == errno.ENOSPC else "check the place and the access to it"
-        return StorageError(f"cannot {doing} {self.at(path)}: {error}. To go on, {hint}, then run the same command again")
+        return StorageError(
+            f"cannot {doing} {self.at(path)}: {error}. To go on, {hint}, then run the same command again"
+        )
 
 
 def _put(fs: pafs.FileSystem, full: str, data: bytes) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from toolace.config import Config
+from toolace.errors import StorageError
 from toolace.rounds.events import EventLog
 from toolace.rounds.progress import Progress
 from toolace.rounds.shared import SharedStage, SharedStages
@@ -66,7 +67,8 @@ class Run:
         try:
             yield clock
         except BaseException as error:
-            self.events.write("stages_failed", stages=names, error=f"{type(error).__name__}: {error}"[:2000])
+            with suppress(StorageError):  # storage that is away must not hide what went wrong
+                self.events.write("stages_failed", stages=names, error=f"{type(error).__name__}: {error}"[:2000])
             raise
         clock["seconds"] = round(time.monotonic() - begun, 2)
         self.events.write("stages_done", stages=names, **clock)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -18,6 +18,7 @@ from typing import Any
 
 from toolace.config import Config, TrainConfig
 from toolace.engines.models import fingerprint, resolve_model
+from toolace.errors import StorageError
 from toolace.rounds.cluster import check_lasting, cluster
 from toolace.rounds.context import ModelRef, Run
 from toolace.rounds.events import EventLog
@@ -60,7 +61,8 @@ def run_rounds(config: Config, progress: Progress | None = None, shared: SharedS
                 with cluster(config.cluster), terminates():  # again: Ray puts its own handler in place when it starts
                     summary = _rounds(run)
             except BaseException as error:
-                run.events.write("run_stopped", error=f"{type(error).__name__}: {error}"[:2000])
+                with suppress(StorageError):  # storage that is away must not hide what stopped the run
+                    run.events.write("run_stopped", error=f"{type(error).__name__}: {error}"[:2000])
                 if isinstance(error, (SystemExit, KeyboardInterrupt)):  # of this process, or of a worker
                     run.progress.say(STOPPED)
                 if isinstance(error, StageMismatch):

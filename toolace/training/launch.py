@@ -107,8 +107,8 @@ def _fit(spec: TrainSpec) -> None:
             raise TrainingError(
                 f"training in {spec.out} did not start within train.no_progress_s={settings.no_progress_s:g} s: "
                 f"{settings.workers} workers of {_resources(settings)} each did not find a place. The cluster has "
-                f"{_amounts(ray.cluster_resources())} in all. Lower train.workers or what each takes, or add nodes, then "
-                "run the same command again"
+                f"{_amounts(ray.cluster_resources())} in all. Lower train.workers or what each takes, or add nodes, "
+                "then run the same command again"
             ) from error
         cause = _cause(error)
         first = f"Free space in {spec.out}, then run" if "No space left" in cause else "Run"
@@ -120,7 +120,9 @@ def _fit(spec: TrainSpec) -> None:
         ) from error
     finally:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, interrupt)  # Ray Train leaves its own, which would abort a training that is over
+            signal.signal(
+                signal.SIGINT, interrupt
+            )  # Ray Train leaves its own, which would abort a training that is over
         with contextlib.suppress(StorageError):  # of no use to anyone, and no reason to fail
             out.delete("ray")
     if answer is not None:

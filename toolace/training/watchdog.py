@@ -31,16 +31,27 @@ def end_process(seconds: float) -> None:
 class Watchdog:
     """Calls `on_stall` with the seconds passed where `beat` was not called for `limit_s`, while in the `with` block."""
 
-    def __init__(self, limit_s: float, on_stall: Callable[[float], None] = end_process) -> None:
+    def __init__(
+        self,
+        limit_s: float,
+        on_stall: Callable[[float], None] = end_process,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._limit_s = limit_s
         self._on_stall = on_stall
-        self._last = time.monotonic()
+        self._clock = clock
+        self._last = clock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def beat(self) -> None:
         """Something is finished."""
-        self._last = time.monotonic()
+        self._last = self._clock()
+
+    def stalled(self) -> float | None:
+        """The seconds since the last beat where these are beyond the limit."""
+        silent = self._clock() - self._last
+        return silent if silent > self._limit_s else None
 
     def __enter__(self) -> Watchdog:
         self.beat()
@@ -55,7 +66,7 @@ class Watchdog:
 
     def _watch(self) -> None:
         while not self._stop.wait(min(1.0, self._limit_s / 4)):
-            silent = time.monotonic() - self._last
-            if silent > self._limit_s:
+            silent = self.stalled()
+            if silent is not None:
                 self._on_stall(silent)
                 return
