@@ -56,6 +56,7 @@ class Node:
         One of the three is not enough: jobs get sessions of their own, workers write their title over their
         environment, and processes whose parent is dead have another one.
         """
+        session = self.running() or not psutil.pid_exists(self.pid)  # else its number was given again
         living: dict[int, psutil.Process] = {}
         parents: dict[int, int] = {}
         found: set[int] = set()
@@ -64,27 +65,18 @@ class Node:
                 if process.status() == psutil.STATUS_ZOMBIE:
                     continue
                 living[process.pid], parents[process.pid] = process, process.ppid()
-                if self._is_own(process):
+                mine = session and os.getsid(process.pid) == self.pid
+                if mine or process.environ().get(MARK) == self.mark:
                     found.add(process.pid)
         while more := {pid for pid, parent in parents.items() if parent in found} - found:
             found |= more
         return [living[pid] for pid in sorted(found - {os.getpid()})]
 
-    def _is_own(self, process: psutil.Process) -> bool:
-        if process.create_time() < self.born - 1:
-            return False  # process numbers are given again
-        if os.getsid(process.pid) == self.pid:
-            return process.pid != self.pid or self._is_leader(process)
-        return process.environ().get(MARK) == self.mark
-
-    def _is_leader(self, process: psutil.Process) -> bool:
-        return abs(process.create_time() - self.born) < 1
-
     def running(self) -> bool:
         """Whether its `ray start` lives."""
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(self.pid)
-            return self._is_leader(process) and process.status() != psutil.STATUS_ZOMBIE
+            return abs(process.create_time() - self.born) < 1 and process.status() != psutil.STATUS_ZOMBIE
         return False
 
     def end(self) -> None:

@@ -83,5 +83,7 @@ def local_cluster(object_server: Any) -> Iterator[Any]:
     cluster = LocalCluster(place / "c")
     cluster.up(2, 2, {**object_server.environment, "TOOLACE_CACHE": str(place / "cache"), "RAY_worker_niceness": "0"})
     yield cluster
+    nodes = list(cluster.nodes)
     cluster.down()
+    assert not [process for node in nodes for process in node.processes()], "down ends all that up started"
     shutil.rmtree(place, ignore_errors=True)

@@ -122,7 +122,7 @@ def _listed(fs: Any, base: str) -> dict[str, tuple[int, int | None]]:
     """Files below a directory of a filesystem, by their path in it: size and time of change, nanoseconds."""
     import pyarrow.fs as pafs
 
-    infos = fs.get_file_info(pafs.FileSelector(base, recursive=True))
+    infos = fs.get_file_info(pafs.FileSelector(base, recursive=True, allow_not_found=True))
     found = {os.path.relpath(i.path, base): (i.size, i.mtime_ns) for i in infos if i.type == pafs.FileType.File}
     return dict(sorted(found.items()))
 
