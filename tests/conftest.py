@@ -65,6 +65,7 @@ def tiny_base() -> Path:
 @pytest.fixture(scope="session")
 def object_server() -> Iterator[Any]:
     """An S3 server, for the whole test session."""
+    pytest.importorskip("moto", reason="the S3 server of the tests: pip install 'toolace[dev]'")
     from object_server import ObjectServer
 
     server = ObjectServer()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from object_server import ObjectServer
 
 from toolace import filesystems
 from toolace.engines.models import resolve_model
@@ -17,6 +17,9 @@ from toolace.rounds.events import EventLog
 from toolace.rounds.lock import RunLock
 from toolace.storage import Stage, Store
 from toolace.training.files import published, readable, writable
+
+if TYPE_CHECKING:
+    from object_server import ObjectServer
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def test_a_submitted_run_on_object_storage_whose_driver_is_killed(
     local_cluster: Any, reference: Store, on_s3: Store
 ) -> None:
     env = local_cluster.environment
-    command = ["run", *options(on_s3.uri.rpartition("/")[0], "cluster.address=auto")]
+    command = ["run", *options(on_s3.uri.rpartition("/")[0])]
     submit = [*TOOLACE, "submit", "--driver-cpus", "0.5"]
     assert "submitted demo-1\n" in call([*submit, "--", *command], env)
     eventually(lambda: on_s3.exists("round-1/probe/part-00001.parquet"), "records of the probe")
