@@ -38,13 +38,13 @@ def on_s3(object_server: Any, monkeypatch: pytest.MonkeyPatch) -> Store:
     return Store(f"{object_server.bucket('runs')}/cluster/demo")
 
 
-def drivers(cluster: Any, command: str) -> list[psutil.Process]:
-    """Processes of jobs that run a command of toolace."""
+def processes(cluster: Any, text: str) -> list[psutil.Process]:
+    """Processes of the cluster with a text in their command lines; not the shells that started them."""
     found = []
     for node in cluster.nodes:
         for process in node.processes():
             try:
-                if process.cmdline()[1:4] == ["-m", "toolace", command]:
+                if text in " ".join(process.cmdline()) and process.name() not in ("sh", "bash", "dash"):
                     found.append(process)
             except psutil.Error:
                 continue
@@ -65,12 +65,16 @@ def test_a_submitted_run_on_object_storage_whose_driver_is_killed(
     said = call([RAY, "job", "submit", "--working-dir", ".", "--", "python", "ray_jobs/train_rounds.py", *command[1:]],
                 env, code=1)  # fmt: skip
     assert "is in use by process" in said and "stop it" in said, said
-    (driver,) = drivers(local_cluster, "run")
+    (driver,) = processes(local_cluster, "-m toolace run")
     driver.send_signal(signal.SIGKILL)
     eventually(lambda: "demo-1   FAILED" in call([*TOOLACE, "submit", "--name", "demo", "--status"], env), "its end")
     assert on_s3.exists("lock.json") and not on_s3.exists("summary.json")
-    said = call([*submit, "--follow", "--", *command], env)
-    assert "submitted demo-2" in said and said.rstrip().endswith("demo-2 is succeeded"), said
+    assert "submitted demo-2\n" in call([*submit, "--", *command], env)
+    eventually(lambda: on_s3.exists("round-1/eval-dev/begun.json"), "the evaluation")
+    (actor,) = eventually(lambda: processes(local_cluster, "ShardActor)).submit"), "an engine at work")
+    actor.send_signal(signal.SIGKILL)
+    said = call([*TOOLACE, "submit", "--name", "demo", "--follow"], env)
+    assert said.rstrip().endswith("demo-2 is succeeded"), said
     assert outcome(on_s3) == outcome(reference)
     assert not on_s3.exists("lock.json")
     assert_no_local_paths(on_s3, local_cluster)
@@ -112,7 +116,7 @@ def test_a_stopped_job_leaves_a_run_that_can_go_on(local_cluster: Any, tmp_path:
     run = tmp_path / "stopped"
     eventually((run / "base/eval-dev/begun.json").exists, "the first stage")
     assert "stopped-1 is stopped" in call([*TOOLACE, "submit", "--name", "stopped", "--stop"], env)
-    eventually(lambda: not drivers(local_cluster, "run"), "the end of the driver")
+    assert not processes(local_cluster, "-m toolace run")
     assert not (run / "lock.json").exists()
     events = [json.loads(line)["event"] for line in (run / "events.jsonl").open()]
     assert events[-1] == "run_stopped"

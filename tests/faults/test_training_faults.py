@@ -136,12 +136,12 @@ train(spec, lambda record: threading.Event().wait() if record["step"] == 7 else 
 def test_a_training_that_hangs_ends_itself_and_can_go_on(
     places: tuple[Path, Path], undisturbed: TrainSpec, tmp_path: Path
 ) -> None:
-    spec = make_spec(*places, tmp_path / "out", no_progress_s=20, **SETTINGS)
+    spec = make_spec(*places, tmp_path / "out", no_progress_s=12, **SETTINGS)
     (tmp_path / "spec.json").write_text(spec.model_dump_json())
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", HANGS, str(tmp_path / "spec.json")]
     hung = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
-    assert hung.returncode == EXIT_CODE and "made no progress for 2" in hung.stderr, hung.stderr[-3000:]
+    assert hung.returncode == EXIT_CODE and "made no progress for 1" in hung.stderr, hung.stderr[-3000:]
     assert (tmp_path / "out" / "checkpoints" / "index.json").exists()
     train(spec)
     assert_same(spec, undisturbed)
