@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 export RAY_AUTH_MODE ?= disabled
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: help install demo demo-evolve serve test test-unit agreement agreement-env lint format lock report clean
+.PHONY: help install demo demo-evolve serve test test-unit cluster-test faults-test agreement agreement-env lint format lock report clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -38,6 +38,12 @@ serve: install  ## Serve the newest demo model on 127.0.0.1 (PORT=8000, MODEL=DI
 
 test: install  ## All tests
 	$(BIN)/python -m pytest
+
+cluster-test: install  ## Jobs on a cluster of several nodes on this machine, and object storage
+	$(BIN)/python -m pytest tests/cluster
+
+faults-test: install  ## Processes, nodes and storage that die while something is at work
+	$(BIN)/python -m pytest tests/faults
 
 test-unit: install  ## The tests that take seconds
 	$(BIN)/python -m pytest tests/unit

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ.update(
     RAY_AUTH_MODE="disabled",
@@ -56,3 +60,31 @@ def shared_data() -> Path:
 def tiny_base() -> Path:
     """The shipped tiny base model."""
     return ROOT / "toolace" / "assets" / "tiny_base"
+
+
+@pytest.fixture(scope="session")
+def object_server() -> Iterator[Any]:
+    """An S3 server, for the whole test session."""
+    pytest.importorskip("moto", reason="the S3 server of the tests: pip install 'toolace[dev]'")
+    from object_server import ObjectServer
+
+    server = ObjectServer()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def local_cluster(object_server: Any) -> Iterator[Any]:
+    """One Ray cluster of several nodes for the whole test session, as `cluster/local.sh up` makes it."""
+    sys.path.insert(0, str(ROOT / "cluster"))
+    from local_cluster import LocalCluster
+
+    place = Path(tempfile.mkdtemp(prefix="tc-", dir="/tmp"))  # short, for the sockets below it
+    cluster = LocalCluster(place / "c")
+    cluster.up(2, 2, {**object_server.environment, "TOOLACE_CACHE": str(place / "cache"), "RAY_worker_niceness": "0"})
+    yield cluster
+    nodes = list(cluster.nodes)
+    cluster.down()
+    assert not [process for node in nodes for process in node.processes()], "down ends all that up started"
+    shutil.rmtree(place, ignore_errors=True)

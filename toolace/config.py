@@ -237,6 +237,9 @@ class TrainConfig(Section):
     keep_checkpoints: int = Field(1, ge=1)
     max_failures: int = Field(3, ge=-1)
     """Worker-group restarts before the stage fails; -1: no limit."""
+    no_progress_s: float = Field(1800, gt=0)
+    """Restart the worker group when it has not taken a step, saved a checkpoint, loaded or exported the model for this
+    long, seconds; also the time that it may wait for its CPUs and GPUs."""
 
 
 class RefineConfig(Section):

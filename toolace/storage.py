@@ -1,7 +1,8 @@
 """Run directories on any filesystem: local or mounted paths, `s3://`, `gs://`. Nothing partial is ever published.
 
 A file becomes visible whole or not at all: locally it is written under a temporary name, flushed and renamed; object
-stores replace an object in one step. A stage is published by writing its `done.json` last (see `Stage`).
+stores replace an object in one step. A stage is published by writing its `done.json` last (see `Stage`). Storage that
+fails for a moment is tried again (`toolace.filesystems`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolace.calls.schema import canonical_json
 from toolace.errors import StorageError
+from toolace.filesystems import open_filesystem, patiently
 from toolace.tables import from_parquet, to_parquet
 
 if TYPE_CHECKING:
@@ -64,13 +66,8 @@ class Store:
 
     def _open(self) -> tuple[pafs.FileSystem, str]:
         if self._opened is None:
-            import pyarrow.fs as pafs
-
             try:
-                if self.local is not None:
-                    self._opened = (pafs.LocalFileSystem(), self.uri)
-                else:
-                    self._opened = pafs.FileSystem.from_uri(self.uri)
+                self._opened = open_filesystem(self.uri)
             except Exception as error:  # pyarrow raises several unrelated types here
                 raise StorageError(
                     f"cannot open storage {self.uri}: {error}. Use a path, s3://bucket/... or gs://..."
@@ -87,16 +84,20 @@ class Store:
 
         fs, full = self._path(path)
         try:
-            return bool(fs.get_file_info(full).type != pafs.FileType.NotFound)
+            return bool(patiently(lambda: fs.get_file_info(full)).type != pafs.FileType.NotFound)
         except OSError as error:
             raise self._failed("look at", path, error) from None
 
     def read(self, path: str) -> bytes:
         """The bytes of a file."""
         fs, full = self._path(path)
-        try:
+
+        def work() -> bytes:
             with fs.open_input_file(full) as stream:
                 return bytes(stream.read())
+
+        try:
+            return patiently(work)
         except FileNotFoundError:
             raise StorageError(
                 f"no such file: {self.at(path)}. If it belongs to a finished stage, delete that stage's {DONE} and run "
@@ -108,13 +109,16 @@ class Store:
     def write(self, path: str, data: bytes) -> None:
         """Write a file so that it is there whole or not at all."""
         fs, full = self._path(path)
-        try:
+
+        def work() -> None:
             if self.local is not None:
                 with _temporary(Path(full), data) as temporary:
                     temporary.replace(full)
             else:
-                with fs.open_output_stream(full) as stream:
-                    stream.write(data)
+                _put(fs, full, data)
+
+        try:
+            patiently(work)
         except OSError as error:
             raise self._failed("write", path, error) from None
 
@@ -124,7 +128,7 @@ class Store:
 
         fs, full = self._path(path)
         try:
-            infos = fs.get_file_info(pafs.FileSelector(full, allow_not_found=True))
+            infos = patiently(lambda: fs.get_file_info(pafs.FileSelector(full, allow_not_found=True)))
         except OSError as error:
             raise self._failed("list", path, error) from None
         return sorted(i.base_name for i in infos if i.type == pafs.FileType.File and not i.base_name.endswith(".tmp"))
@@ -140,27 +144,43 @@ class Store:
         import pyarrow.fs as pafs
 
         fs, full = self._path(path)
-        try:
+
+        def work() -> None:
             kind = fs.get_file_info(full).type
             if kind == pafs.FileType.Directory:
                 fs.delete_dir(full)
             elif kind == pafs.FileType.File:
                 fs.delete_file(full)
+
+        try:
+            patiently(work)
         except OSError as error:
             raise self._failed("delete", path, error) from None
 
     def create_new(self, path: str, data: bytes) -> bool:
-        """Create a file only if it is not there; False if it is. On local and mounted filesystems it appears whole."""
+        """Create a file only if it is not there; False if it is. On local and mounted filesystems it appears whole.
+
+        On object stores looking and writing are two steps: of two writers at the same moment both may get True, and
+        the last one's data stays. `data` must differ between writers.
+        """
+        import pyarrow.fs as pafs
+
         fs, full = self._path(path)
+        tried = False
+
+        def work() -> bool:
+            nonlocal tried
+            if fs.get_file_info(full).type != pafs.FileType.NotFound:
+                return tried and self.read(path) == data  # written by a try whose answer was lost
+            tried = True
+            _put(fs, full, data)
+            return True
+
         try:
-            if self.local is not None:
-                with _temporary(Path(full), data) as temporary:
-                    _link(temporary, full, data)
-                return True
-            if self.exists(path):
-                return False
-            with fs.open_output_stream(full) as stream:
-                stream.write(data)
+            if self.local is None:
+                return patiently(work)
+            with _temporary(Path(full), data) as temporary:
+                _link(temporary, full, data)
             return True
         except FileExistsError:
             return False
@@ -171,7 +191,7 @@ class Store:
         """Seconds since a file was last written; 0 where the place does not tell."""
         fs, full = self._path(path)
         try:
-            written = fs.get_file_info(full).mtime_ns
+            written = patiently(lambda: fs.get_file_info(full)).mtime_ns
         except OSError as error:
             raise self._failed("look at", path, error) from None
         return time.time() - written / 1e9 if written else 0.0
@@ -210,8 +230,15 @@ class Store:
         self.write(path, to_parquet(table))
 
     def _failed(self, doing: str, path: str, error: OSError) -> StorageError:
-        hint = "free some space, then run the same command again" if error.errno == errno.ENOSPC else "check the place"
-        return StorageError(f"cannot {doing} {self.at(path)}: {error}. To go on, {hint}")
+        hint = "free some space" if error.errno == errno.ENOSPC else "check the place and the access to it"
+        return StorageError(
+            f"cannot {doing} {self.at(path)}: {error}. To go on, {hint}, then run the same command again"
+        )
+
+
+def _put(fs: pafs.FileSystem, full: str, data: bytes) -> None:
+    with fs.open_output_stream(full) as stream:
+        stream.write(data)
 
 
 @contextmanager

@@ -66,6 +66,7 @@ def test_a_killed_driver_goes_on_to_the_same_selections(tmp_path: Path, tiny_bas
     for ready in (
         "round-1/probe/part-00001.parquet",
         "round-1/train/checkpoints/index.json",
+        "round-1/train/result.json",  # the model is there, the stage not yet published
         "round-1/eval-dev/begun.json",
     ):
         kill_when(broken, ready)

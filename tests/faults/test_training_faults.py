@@ -22,6 +22,7 @@ from toolace.training.launch import run_training
 from toolace.training.loop import train
 from toolace.training.spec import TrainSpec
 from toolace.training.steplog import read_steps
+from toolace.training.watchdog import EXIT_CODE
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -121,3 +122,35 @@ def test_an_error_that_repeats_is_told_at_once(ray_local: None, places: tuple[Pa
     with pytest.raises(TrainingError, match=r"the loss is .* at step \d+"):
         run_training(spec)
     assert not (tmp_path / "out" / "model").exists()
+
+
+HANGS = """
+import json, sys, threading, deepspeed, transformers, peft
+from toolace.training.loop import train
+from toolace.training.spec import TrainSpec
+spec = TrainSpec.model_validate_json(open(sys.argv[1]).read())
+train(spec, lambda record: threading.Event().wait() if record["step"] == 7 else None)
+"""
+
+
+def test_a_training_that_hangs_ends_itself_and_can_go_on(
+    places: tuple[Path, Path], undisturbed: TrainSpec, tmp_path: Path
+) -> None:
+    spec = make_spec(*places, tmp_path / "out", no_progress_s=12, **SETTINGS)
+    (tmp_path / "spec.json").write_text(spec.model_dump_json())
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", HANGS, str(tmp_path / "spec.json")]
+    hung = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
+    assert hung.returncode == EXIT_CODE and "made no progress for 1" in hung.stderr, hung.stderr[-3000:]
+    assert (tmp_path / "out" / "checkpoints" / "index.json").exists()
+    train(spec)
+    assert_same(spec, undisturbed)
+
+
+def test_workers_that_find_no_place_are_told_within_the_limit(
+    ray_local: None, places: tuple[Path, Path], tmp_path: Path
+) -> None:
+    spec = make_spec(*places, tmp_path / "out", workers=2, cpus_per_worker=64, no_progress_s=3)
+    told = r"did not start within train\.no_progress_s=3 s: 2 workers of .*64.* has 4 CPU, 0 GPU in all.*train\.workers"
+    with pytest.raises(TrainingError, match=told):
+        run_training(spec)

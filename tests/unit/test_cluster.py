@@ -50,8 +50,10 @@ def test_only_processes_of_ray_are_ended() -> None:
 
 def test_a_run_is_not_written_into_the_copy_that_ray_makes_for_a_job() -> None:
     copy = Path("/tmp/ray/session_1/runtime_resources/working_dir_files/_ray_pkg_0123")
-    with pytest.raises(ConfigError, match=r"root 'runs' is relative.*--set root="):
+    with pytest.raises(ConfigError, match=r"'runs' is relative.*--set root=/mnt/runs"):
         check_lasting("runs", copy)
+    with pytest.raises(ConfigError, match=r"'scores' is relative.*--out /mnt/runs"):
+        check_lasting("scores", copy, "--out ")
     for root in ("/mnt/runs", "s3://bucket/runs"):
         check_lasting(root, copy)
     check_lasting("runs", Path("/srv/project"))

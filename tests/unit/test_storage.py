@@ -251,3 +251,36 @@ def test_events_are_lines_that_add_up_over_restarts(tmp_path: Path) -> None:
         EventLog(Store(str(tmp_path / "run"))).write("stage", number=number)
     lines = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
     assert [line["number"] for line in lines] == [0, 1] and all(line["event"] == "stage" for line in lines)
+
+
+def foreign_lock() -> bytes:
+    owner = {"host": "elsewhere", "pid": 7, "token": "theirs", "started": time.time(), "heartbeat": time.time()}
+    return json.dumps(owner).encode()
+
+
+def test_a_driver_whose_lock_was_taken_over_is_ended_and_leaves_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock_module, "HEARTBEAT_S", 0.02)
+    run = Store(str(tmp_path))
+    with pytest.raises(StorageError, match="was taken over by process 7 on elsewhere"), RunLock(run):
+        run.write("lock.json", foreign_lock())  # this driver was silent for so long that another one took the run
+        time.sleep(60)  # interrupted by the next heartbeat
+    assert run.read("lock.json") and run.read_json("lock.json")["token"] == "theirs"
+
+
+def test_a_lock_that_cannot_be_given_back_does_not_hide_what_stopped_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Store(str(tmp_path))
+
+    def broken(path: str = "") -> bool:
+        raise StorageError("the storage is away")
+
+    with pytest.raises(ValueError, match="the reason"), RunLock(run):
+        monkeypatch.setattr(run, "exists", broken)
+        raise ValueError("the reason")
+    monkeypatch.undo()
+    run.delete("lock.json")
+    with pytest.raises(StorageError, match="away"), RunLock(run):
+        monkeypatch.setattr(run, "exists", broken)

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from toolace import __version__
-from toolace.cli import compare, data, doctor, evaluate, keys, refine, run, serve, stages
+from toolace.cli import compare, data, doctor, evaluate, keys, refine, run, serve, stages, submit
 from toolace.errors import ToolaceError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(keys.app, name="keys")
 app.command("run")(run.run)
 app.command("evolve")(run.evolve)
+app.command("submit")(submit.submit)
 app.command("compare")(compare.compare)
 app.command("report")(run.report)
 app.command("config")(run.config)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
-import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from toolace.errors import EngineError
+from toolace.filesystems import open_filesystem, patiently
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 BUILTIN = "builtin:"
@@ -82,36 +84,52 @@ def fingerprint(path: str, also: Sequence[str] = ()) -> str:
 
 
 def _cached(uri: str) -> Path:
-    """Copy a model directory from object storage to this node, once for each state of its files."""
-    import pyarrow.fs as pafs
+    """Copy a model directory from object storage to this node, once for each state of its files.
 
+    Processes of a node that want the same model wait for the one that copies it.
+    """
     try:
-        fs, base = pafs.FileSystem.from_uri(uri.rstrip("/"))
-        infos = [i for i in fs.get_file_info(pafs.FileSelector(base, recursive=True)) if i.type == pafs.FileType.File]
+        fs, base = open_filesystem(uri.rstrip("/"))
+        files = patiently(lambda: _listed(fs, base))
     except Exception as error:  # pyarrow raises several unrelated types here
         raise EngineError(f"cannot read the model directory {uri}: {error}. Check the address and the access") from None
-    if not any(i.base_name == "config.json" for i in infos):
-        raise EngineError(f"no model at {uri}: there is no config.json among its {len(infos)} files")
-    state = json.dumps([uri, sorted((i.path, i.size, i.mtime_ns) for i in infos)])
+    if "config.json" not in {name.rpartition("/")[2] for name in files}:
+        raise EngineError(f"no model at {uri}: there is no config.json among its {len(files)} files")
     root = cache_root() / "models"
-    target = root / hashlib.sha256(state.encode()).hexdigest()[:24]
+    target = root / hashlib.sha256(json.dumps([uri, files]).encode()).hexdigest()[:24]
     if target.is_dir():
         return target
-    partial = root / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
+    partial = root / f".{target.name}.tmp"
     try:
-        for info in infos:
-            file = partial / os.path.relpath(info.path, base)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with fs.open_input_stream(info.path) as source, file.open("wb") as sink:
-                shutil.copyfileobj(source, sink, 8 << 20)
-        try:
-            partial.rename(target)
-        except OSError:
-            # Another process of this node was faster: its copy is as good.
+        root.mkdir(parents=True, exist_ok=True)
+        with (root / f".{target.name}.lock").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # given back by the system where a process dies
             if not target.is_dir():
-                raise
+                shutil.rmtree(partial, ignore_errors=True)  # what such a process left
+                for name in files:
+                    (partial / name).parent.mkdir(parents=True, exist_ok=True)
+                    patiently(_copier(fs, f"{base}/{name}", partial / name))
+                if patiently(lambda: _listed(fs, base)) != files:
+                    raise EngineError(f"the model {uri} was changed while it was copied. Run the same command again")
+                partial.rename(target)
     except OSError as error:
-        raise EngineError(f"cannot copy the model {uri} to {target}: {error}. Set TOOLACE_CACHE elsewhere") from None
-    finally:
         shutil.rmtree(partial, ignore_errors=True)
+        raise EngineError(f"cannot copy the model {uri} to {target}: {error}. Set TOOLACE_CACHE elsewhere") from None
     return target
+
+
+def _listed(fs: Any, base: str) -> dict[str, tuple[int, int | None]]:
+    """Files below a directory of a filesystem, by their path in it: size and time of change, nanoseconds."""
+    import pyarrow.fs as pafs
+
+    infos = fs.get_file_info(pafs.FileSelector(base, recursive=True, allow_not_found=True))
+    found = {os.path.relpath(i.path, base): (i.size, i.mtime_ns) for i in infos if i.type == pafs.FileType.File}
+    return dict(sorted(found.items()))
+
+
+def _copier(fs: Any, source: str, target: Path) -> Callable[[], None]:
+    def work() -> None:
+        with fs.open_input_stream(source) as stream, target.open("wb") as sink:
+            shutil.copyfileobj(stream, sink, 8 << 20)
+
+    return work

@@ -14,6 +14,7 @@ from typing import Any
 
 from toolace.engines.models import resolve_model
 from toolace.errors import EngineError
+from toolace.filesystems import open_filesystem
 
 HUB_TIMEOUT_S = 5.0
 _HEADER_BYTES = 100 << 20
@@ -47,7 +48,7 @@ def measure_model(path: str) -> ModelSize:
 
     if "://" in path:
         try:
-            filesystem, folder = fs.FileSystem.from_uri(path.rstrip("/"))
+            filesystem, folder = open_filesystem(path.rstrip("/"))
         except Exception as error:  # pyarrow raises several unrelated types here
             raise EngineError(f"cannot read the model directory {path}: {error}. Check the address") from None
         return _measure_folder(filesystem, folder, path)

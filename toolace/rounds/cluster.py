@@ -59,17 +59,23 @@ def cluster(config: ClusterConfig) -> Iterator[None]:
         ray.shutdown()
 
 
-def check_lasting(root: str, folder: Path) -> None:
-    """Refuse a run below `folder`, the working directory, where that is Ray's copy for a submitted job.
+def check_lasting(place: str, folder: Path, option: str = "--set root=") -> None:
+    """Refuse results below `folder`, the working directory, where that is Ray's copy for a submitted job.
 
-    Ray deletes the copy some time after the job, and the run with it. Raises `ConfigError`.
+    Ray deletes the copy some time after the job, and the results with it. `option` is what names another place.
+    Raises `ConfigError`.
     """
-    if _JOB_COPY in folder.as_posix() and "://" not in root and not Path(root).is_absolute():
+    if _JOB_COPY in folder.as_posix() and is_relative(place):
         raise ConfigError(
-            f"root {root!r} is relative, and this job runs in Ray's temporary copy of the working directory, which "
-            "goes when the cluster does. Name a place that stays and that every node reaches: --set root=/mnt/runs, "
-            '--set root="$PWD/runs" on one machine, or s3://'
+            f"{place!r} is relative, and this job runs in Ray's temporary copy of the working directory, which goes "
+            f"when the cluster does. Name a place that stays and that every node reaches: {option}/mnt/runs, "
+            f'{option}"$PWD/runs" on one machine, or s3://'
         )
+
+
+def is_relative(place: str) -> bool:
+    """Whether a place depends on the working directory."""
+    return "://" not in place and not Path(place).is_absolute()
 
 
 def _start(**options: Any) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from toolace.config import Config
 from toolace.engines.models import fingerprint, resolve_model
+from toolace.errors import StorageError
 from toolace.rounds.events import EventLog
 from toolace.rounds.progress import Progress
 from toolace.rounds.shared import SharedStage, SharedStages
@@ -72,7 +73,8 @@ class Run:
         try:
             yield clock
         except BaseException as error:
-            self.events.write("stages_failed", stages=names, error=f"{type(error).__name__}: {error}"[:2000])
+            with suppress(StorageError):  # storage that is away must not hide what went wrong
+                self.events.write("stages_failed", stages=names, error=f"{type(error).__name__}: {error}"[:2000])
             raise
         clock["seconds"] = round(time.monotonic() - begun, 2)
         self.events.write("stages_done", stages=names, **clock)

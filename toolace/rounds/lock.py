@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import _thread
 import json
 import os
 import socket
@@ -47,6 +47,11 @@ class RunLock:
 
     Raises `StorageError` with owner and age when another driver holds it. A lock whose owner is dead (same machine:
     the process is gone; otherwise: no heartbeat for `STALE_S`) is taken over, and so is a damaged one of that age.
+
+    Every heartbeat looks first whether the lock is still this driver's. One that was silent too long, and was taken
+    over, is interrupted and ends with a `StorageError`; it never writes over its successor's lock. On object stores,
+    where no file can be created exclusively, that is also what ends the second of two drivers that began at the same
+    moment and both passed the look at the start, within `HEARTBEAT_S`.
     """
 
     FILE = "lock.json"
@@ -57,6 +62,7 @@ class RunLock:
         self._started = time.time()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._successor: Owner | None = None
 
     def __enter__(self) -> RunLock:
         if not self._run.create_new(self.FILE, self._content()):
@@ -78,7 +84,18 @@ class RunLock:
         if self._thread is not None:
             self._thread.join()
         _HELD.discard(self._token)
-        self._run.delete(self.FILE)
+        if self._successor is not None:
+            raise StorageError(
+                f"{self._run.uri} was taken over by process {self._successor.pid} on {self._successor.host} while this "
+                "driver gave no sign of life. What is finished stays; let the other one go on, or stop it and run the "
+                "same command again"
+            ) from None
+        try:
+            if self._mine():
+                self._run.delete(self.FILE)
+        except StorageError:
+            if error is None:  # what stopped the run says more than a lock that cannot be given back
+                raise
 
     def _content(self) -> bytes:
         pid = os.getpid()
@@ -137,8 +154,24 @@ class RunLock:
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
-            with contextlib.suppress(StorageError):  # storage that fails for a while must not cost the lock: beat again
-                self._run.write(self.FILE, self._content())
+            try:
+                if self._mine():
+                    self._run.write(self.FILE, self._content())
+                    continue
+            except StorageError:  # storage that fails for a while must not cost the lock: beat again
+                continue
+            _thread.interrupt_main()
+            return
+
+    def _mine(self) -> bool:
+        """Whether the lock file is still this driver's; one that is gone or damaged is nobody else's."""
+        if not self._run.exists(self.FILE):
+            return True
+        found = self._read()
+        if found is None or found.token == self._token:
+            return True
+        self._successor = found
+        return False
 
 
 def _alive(owner: Owner) -> bool | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 from toolace.config import Config
+from toolace.errors import StorageError
 from toolace.rounds.cluster import check_lasting, cluster
 from toolace.rounds.context import Run
 from toolace.rounds.events import EventLog
@@ -67,7 +68,8 @@ def carry_out(
                 with cluster(config.cluster), terminates():  # again: Ray puts its own handler in place when it starts
                     summary = method.stages(run)
             except BaseException as error:
-                run.events.write("run_stopped", error=f"{type(error).__name__}: {error}"[:2000])
+                with suppress(StorageError):  # storage that is away must not hide what stopped the run
+                    run.events.write("run_stopped", error=f"{type(error).__name__}: {error}"[:2000])
                 if isinstance(error, (SystemExit, KeyboardInterrupt)):  # of this process, or of a worker
                     run.progress.say(STOPPED)
                 if isinstance(error, StageMismatch):

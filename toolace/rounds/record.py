@@ -35,7 +35,7 @@ def record_start(run: Store, config: Config, method: MethodName = ROUNDS) -> dic
     attempt = {
         "number": len(record["attempts"]) + 1,
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "command": sys.argv,
+        "command": [_program(), *sys.argv[1:]],
         "toolace": toolace.__version__,
         "revision": git_revision(),
         "python": platform.python_version(),
@@ -78,6 +78,12 @@ def restore(run: Store, before: dict[str, Any] | None) -> None:
         return
     run.write_json("run.json", {**run.read_json("run.json"), "config": settings})
     run.write("config.yaml", dump_config(Config.model_validate(settings)).encode())
+
+
+def _program() -> str:
+    """The program by its name: where it lies on this machine says nothing on another."""
+    name = Path(sys.argv[0]).name
+    return "toolace" if name == "__main__.py" else name
 
 
 def versions() -> dict[str, str]:

@@ -6,6 +6,7 @@ the input files counts among their settings.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from toolace.config import Config
@@ -15,6 +16,7 @@ from toolace.data.shards import INDEX, read_samples, write_shards
 from toolace.errors import DataError
 from toolace.probing import ProbeRecord
 from toolace.rollouts.dataset import read_records
+from toolace.rounds.cluster import check_lasting
 from toolace.rounds.context import ModelRef, Run, base_model
 from toolace.rounds.events import EventLog
 from toolace.rounds.lock import RunLock
@@ -82,7 +84,8 @@ class _Corpus(Stage):
 
 
 def run_in(config: Config, out: str) -> Run:
-    """A run whose directory is `out` itself."""
+    """A run whose directory is `out` itself. Raises `ConfigError` where that would not outlive a submitted job."""
+    check_lasting(out, Path.cwd(), "--out ")
     store = Store(out)
     return Run(config, store, EventLog(store), Progress())
 

@@ -53,6 +53,8 @@ def write_model(spec: TrainSpec, weights: Weights, folder: Path) -> None:
                     raise TrainingError(f"trained {name} has shape {got}, the model wants {wanted}")
                 parameter.copy_(weights[name])
     if spec.settings.method == "lora":
+        for config in model.peft_config.values():
+            config.base_model_name_or_path = spec.model  # not where this node keeps its copy
         model.save_pretrained(str(folder / "adapter"))
         model = model.merge_and_unload()
     model.config.use_cache = True

@@ -8,9 +8,9 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from toolace.errors import StorageError
+from toolace.filesystems import open_filesystem, patiently
 from toolace.storage import Store
 
 
@@ -71,15 +71,11 @@ def _uri(store: Store, name: str) -> str:
 def _copy(source: str, target: str) -> None:
     import pyarrow.fs as pafs
 
-    def opened(place: str) -> tuple[Any, str]:
-        found: tuple[Any, str] = pafs.FileSystem.from_uri(place) if "://" in place else (pafs.LocalFileSystem(), place)
-        return found
-
-    from_fs, from_path = opened(source)
-    to_fs, to_path = opened(target)
+    from_fs, from_path = open_filesystem(source)
+    to_fs, to_path = open_filesystem(target)
     if isinstance(to_fs, pafs.LocalFileSystem):
         to_fs.create_dir(to_path)  # Object stores have no directories to make.
-    pafs.copy_files(from_path, to_path, source_filesystem=from_fs, destination_filesystem=to_fs)
+    patiently(lambda: pafs.copy_files(from_path, to_path, source_filesystem=from_fs, destination_filesystem=to_fs))
 
 
 @contextmanager

@@ -11,14 +11,18 @@ A run's directory:
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import math
 import os
+import signal
 import threading
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from toolace.config import TrainConfig
-from toolace.errors import ToolaceError, TrainingError
+from toolace.errors import StorageError, ToolaceError, TrainingError
 from toolace.storage import Store
 from toolace.training.dataset import TokenTable
 from toolace.training.loop import Reporter, checkpoints_of, finished, plan_run, train
@@ -27,6 +31,10 @@ from toolace.training.steplog import read_steps
 
 POLL_S = 1.0
 """How often the driver looks for new steps to report, seconds."""
+START_S = 60.0
+"""One try of Ray Train to place a worker group, seconds."""
+FROZEN_S = 600.0
+"""A worker that does not answer Ray Train for this long is given up, seconds."""
 
 
 def run_training(spec: TrainSpec, progress: Reporter | None = None) -> TrainResult:
@@ -58,12 +66,17 @@ def run_training(spec: TrainSpec, progress: Reporter | None = None) -> TrainResu
 
 
 def _fit(spec: TrainSpec) -> None:
+    settings = spec.settings
     # Defaults of Ray Train's controller: a poll of 2 s would be a good part of a short run.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+    # What the workers' own watchdogs cannot see: a process that is frozen.
+    os.environ["RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"] = str(min(FROZEN_S, settings.no_progress_s))
+    start_s = min(START_S, settings.no_progress_s)
+    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(start_s)
     import ray.train
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    out, settings = Store(spec.out), spec.settings
+    out = Store(spec.out)
     if out.local is not None:
         out.local.mkdir(parents=True, exist_ok=True)
     trainer = TorchTrainer(
@@ -79,12 +92,24 @@ def _fit(spec: TrainSpec) -> None:
             # A new name each time: checkpoints are this package's own, Ray's state of an earlier driver is of no use.
             name=f"attempt-{uuid.uuid4().hex[:8]}",
             storage_path=out.at("ray"),
-            failure_config=ray.train.FailureConfig(max_failures=settings.max_failures),
+            failure_config=ray.train.FailureConfig(
+                max_failures=settings.max_failures,
+                # Ray Train asks again and again for resources that are not there, without a limit of its own.
+                controller_failure_limit=max(1, math.ceil(settings.no_progress_s / start_s)) - 1,
+            ),
         ),
     )
+    interrupt = signal.getsignal(signal.SIGINT)
     try:
         answer = trainer.fit().return_value
     except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
+        if isinstance(error, ray.train.ControllerError) and "Timeout" in type(error.controller_failure).__name__:
+            raise TrainingError(
+                f"training in {spec.out} did not start within train.no_progress_s={settings.no_progress_s:g} s: "
+                f"{settings.workers} workers of {_resources(settings)} each did not find a place. The cluster has "
+                f"{_amounts(ray.cluster_resources())} in all. Lower train.workers or what each takes, or add nodes, "
+                "then run the same command again"
+            ) from error
         cause = _cause(error)
         first = f"Free space in {spec.out}, then run" if "No space left" in cause else "Run"
         if isinstance(error, ray.exceptions.OutOfMemoryError):
@@ -94,7 +119,12 @@ def _fit(spec: TrainSpec) -> None:
             f"{cause}. {first} the same command again to continue from the latest checkpoint"
         ) from error
     finally:
-        out.delete("ray")
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(
+                signal.SIGINT, interrupt
+            )  # Ray Train leaves its own, which would abort a training that is over
+        with contextlib.suppress(StorageError):  # of no use to anyone, and no reason to fail
+            out.delete("ray")
     if answer is not None:
         raise TrainingError(answer)
 
@@ -134,6 +164,10 @@ def _resources(settings: TrainConfig) -> dict[str, float]:
     if settings.gpus_per_worker > 0:
         resources["GPU"] = settings.gpus_per_worker
     return resources
+
+
+def _amounts(resources: Mapping[str, float]) -> str:
+    return ", ".join(f"{resources.get(name, 0):g} {name}" for name in ("CPU", "GPU"))
 
 
 def _cause(error: BaseException) -> str:

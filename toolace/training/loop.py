@@ -35,6 +35,7 @@ from toolace.training.engine import (
 from toolace.training.export import MODEL, export_model
 from toolace.training.spec import TrainResult, TrainSpec
 from toolace.training.steplog import Record, StepLog, tenth_by_kind
+from toolace.training.watchdog import Watchdog
 
 RESULT = "result.json"
 CANARIES = 2
@@ -104,23 +105,26 @@ def train(spec: TrainSpec, reporter: Reporter | None = None) -> TrainResult | No
     plan = plan_run(spec, table)
     worker = start_worker(spec)
     try:
-        checkpoints = checkpoints_of(spec, table, plan, worker.world_size)
-        engine = build_engine(spec, worker)
-        try:
-            start = checkpoints.load(engine)
-            records = run_steps(spec, engine, table, plan, start, checkpoints, reporter)
-            began = time.monotonic()
-            weights = gather_weights(engine)
-        finally:
-            close_engine(engine)
-        if weights is None:
-            return None
-        prompts = [table.row(int(row))[: table.starts[row]].tolist() for row in plan.steps[0][:CANARIES]]
-        model = export_model(spec, weights, out, prompts)
-        result = _result(spec, records, model, worker, plan, time.monotonic() - began)
-        out.write_json(RESULT, result.model_dump())
-        checkpoints.clear()
-        return result
+        with Watchdog(spec.settings.no_progress_s) as watchdog:
+            checkpoints = checkpoints_of(spec, table, plan, worker.world_size)
+            engine = build_engine(spec, worker)
+            watchdog.beat()
+            try:
+                start = checkpoints.load(engine)
+                records = run_steps(spec, engine, table, plan, start, checkpoints, reporter, watchdog.beat)
+                began = time.monotonic()
+                weights = gather_weights(engine)
+            finally:
+                close_engine(engine)
+            if weights is None:
+                return None
+            watchdog.beat()
+            prompts = [table.row(int(row))[: table.starts[row]].tolist() for row in plan.steps[0][:CANARIES]]
+            model = export_model(spec, weights, out, prompts)
+            result = _result(spec, records, model, worker, plan, time.monotonic() - began)
+            out.write_json(RESULT, result.model_dump())
+            checkpoints.clear()
+            return result
     finally:
         stop_worker(worker)
 
@@ -133,23 +137,30 @@ def run_steps(
     start: int,
     checkpoints: Checkpoints,
     reporter: Reporter | None = None,
+    beat: Callable[[], None] = lambda: None,
 ) -> list[Record]:
-    """Take the optimizer steps from `start` to the end of the plan. Returns all records of the run on rank 0."""
+    """Take the optimizer steps from `start` to the end of the plan. Returns all records of the run on rank 0.
+
+    `beat` is called after each step and each checkpoint, on every rank."""
     if engine.worker.rank != 0:
         for step in range(start, len(plan)):
             take_step(spec, engine, table, plan, step)
+            beat()
             if _checkpoint_due(spec, plan, step):
                 checkpoints.save(engine, step + 1)
+                beat()
         return []
     with StepLog(Store(spec.out), start) as log:
         for step in range(start, len(plan)):
             record = take_step(spec, engine, table, plan, step)
             log.write(record)
+            beat()
             if reporter is not None:
                 reporter(record)
             if _checkpoint_due(spec, plan, step):
                 log.flush()
                 checkpoints.save(engine, step + 1)
+                beat()
         return log.records()
 
 

@@ -42,7 +42,7 @@ class TrainSpec(_Frozen):
         """All that the resulting weights depend on, places aside. Batch layout and resources change rounding only."""
         neutral = {
             "token_budget", "workers", "cpus_per_worker", "gpus_per_worker", "threads_per_worker", "checkpoint_steps",
-            "keep_checkpoints", "max_failures", "max_length", "gradient_checkpointing",
+            "keep_checkpoints", "max_failures", "no_progress_s", "max_length", "gradient_checkpointing",
         }  # fmt: skip
         # Validated anew, so that a default 32 and a 32.0 that came through JSON are the same.
         settings = TrainConfig.model_validate(self.settings.model_dump()).model_dump(mode="json", exclude=neutral)

@@ -1,0 +1,282 @@
+"""What `cluster/local.sh` does: several Ray nodes on one machine, each a `ray start` process in a session of its own.
+
+Every port is a free one, chosen at the start and kept in `state.json`; token authentication is on, with a token of the
+cluster's own. A node is ended by ending its own processes, so other clusters of the machine stay as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+START_S = 240.0
+"""A cluster is up within half a minute; a busy machine may take many times that."""
+END_S = 20.0
+"""Seconds that a node's processes have to end by themselves."""
+LONGEST_DIR = 36
+"""Characters of the state directory: UNIX sockets in `ray/session_.../sockets` below it have 107 in all."""
+STORE_MB = 100
+"""Object store of a node, MiB."""
+MARK = "TOOLACE_CLUSTER_NODE"
+"""Environment variable that all processes of a node inherit, and are known by."""
+
+
+class ClusterProblem(Exception):
+    """What cannot be done, and the way out."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node: the process of `ray start --block`, its start (seconds since 1970), and the value of `MARK`."""
+
+    name: str
+    pid: int
+    born: float
+    mark: str
+
+    def processes(self) -> list[psutil.Process]:
+        """The node's living processes: those of its session, those with its mark, and all that these have started.
+
+        One of the three is not enough: jobs get sessions of their own, workers write their title over their
+        environment, and processes whose parent is dead have another one.
+        """
+        session = self.running() or not psutil.pid_exists(self.pid)  # else its number was given again
+        living: dict[int, psutil.Process] = {}
+        parents: dict[int, int] = {}
+        found: set[int] = set()
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if process.status() == psutil.STATUS_ZOMBIE:
+                    continue
+                living[process.pid], parents[process.pid] = process, process.ppid()
+                mine = session and os.getsid(process.pid) == self.pid
+                if mine or process.environ().get(MARK) == self.mark:
+                    found.add(process.pid)
+        while more := {pid for pid, parent in parents.items() if parent in found} - found:
+            found |= more
+        return [living[pid] for pid in sorted(found - {os.getpid()})]
+
+    def running(self) -> bool:
+        """Whether its `ray start` lives."""
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(self.pid)
+            return abs(process.create_time() - self.born) < 1 and process.status() != psutil.STATUS_ZOMBIE
+        return False
+
+    def end(self) -> None:
+        """End its processes, with time to do so by themselves."""
+        processes = self.processes()
+        for process in processes:
+            with contextlib.suppress(psutil.Error):
+                process.terminate()
+        psutil.wait_procs(processes, timeout=END_S)
+        self.kill()
+
+    def kill(self) -> None:
+        """End its processes at once, as a machine that loses its power."""
+        while processes := self.processes():  # one that is ending may have started another
+            for process in processes:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            psutil.wait_procs(processes, timeout=END_S)
+
+
+class LocalCluster:
+    """The cluster whose state is in a directory. `environment` is what a client needs to use it."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.nodes: list[Node] = []
+        self.ports: dict[str, int] = {}
+        if (place / "state.json").is_file():
+            state = json.loads((place / "state.json").read_text(encoding="utf-8"))
+            self.nodes = [Node(**node) for node in state["nodes"]]
+            self.ports = state["ports"]
+
+    @property
+    def token_path(self) -> Path:
+        return self.place / "token"
+
+    @property
+    def dashboard(self) -> str:
+        """Where jobs are submitted."""
+        return f"http://127.0.0.1:{self.ports['dashboard']}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables for `ray job submit`, `toolace submit`, `ray status` and drivers."""
+        return {
+            "RAY_ADDRESS": f"127.0.0.1:{self.ports['gcs']}",
+            "RAY_API_SERVER_ADDRESS": self.dashboard,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(self.token_path),
+        }
+
+    def up(self, workers: int, cpus: int, env: dict[str, str] | None = None) -> None:
+        """Start a head without CPUs, and workers. Processes get this process's environment, and `env`."""
+        if any(node.running() for node in self.nodes):
+            raise ClusterProblem(f"the cluster in {self.place} is up already. End it first: cluster/local.sh down")
+        if len(str(self.place)) > LONGEST_DIR:
+            raise ClusterProblem(
+                f"{self.place} is longer than {LONGEST_DIR} characters, too long for the sockets below it. Set "
+                "TOOLACE_CLUSTER_DIR to a short path, such as /tmp/tc"
+            )
+        self.down()
+        self.place.mkdir(mode=0o700, parents=True)
+        self.token_path.touch(mode=0o600)
+        self.token_path.write_text(secrets.token_hex(32), encoding="ascii")
+        names = ("gcs", "dashboard", "client", "agent")
+        self.ports = dict(zip(names, free_ports(len(names)), strict=True))
+        try:
+            self._start("head", ["--head", f"--port={self.ports['gcs']}", "--num-cpus=0",
+                                 "--include-dashboard=true", "--dashboard-host=127.0.0.1",
+                                 f"--dashboard-port={self.ports['dashboard']}",
+                                 f"--ray-client-server-port={self.ports['client']}",
+                                 f"--temp-dir={self.place / 'ray'}"], self.ports["agent"], env)  # fmt: skip
+            self._wait(1)
+            for number in range(workers):
+                self.add(f"worker-{number + 1}", cpus, env)
+            self._wait(1 + workers)
+        except BaseException:
+            said = self._said()
+            self.down(keep_logs=True)
+            if said:
+                print(said, file=sys.stderr)
+            raise
+
+    def add(self, name: str, cpus: int, env: dict[str, str] | None = None) -> None:
+        """Start one more worker."""
+        address = f"--address=127.0.0.1:{self.ports['gcs']}"
+        self._start(name, [address, f"--num-cpus={cpus}"], free_ports(1)[0], env)
+
+    def node(self, name: str) -> Node:
+        """A node by its name."""
+        return next(node for node in self.nodes if node.name == name)
+
+    def alive(self) -> int:
+        """Nodes that the head knows as alive; 0 where it does not answer yet."""
+        token = self.token_path.read_text(encoding="ascii")
+        request = urllib.request.Request(f"{self.dashboard}/api/v0/nodes?limit=1000")
+        request.add_header("Authorization", f"Bearer {token}")
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                nodes = json.load(answer)["data"]["result"]["result"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
+        return sum(node["state"] == "ALIVE" for node in nodes)
+
+    def down(self, *, keep_logs: bool = False) -> None:
+        """End what `up` started, workers first, and delete the state."""
+        for node in reversed(self.nodes):
+            node.end()
+        self.nodes = []
+        if self.place.is_dir() and not keep_logs:
+            if any(self.place.iterdir()) and not self.token_path.is_file():
+                raise ClusterProblem(f"{self.place} holds other files. Set TOOLACE_CLUSTER_DIR to another place")
+            shutil.rmtree(self.place)
+        (self.place / "state.json").unlink(missing_ok=True)
+
+    def _start(self, name: str, options: Sequence[str], agent_port: int, env: dict[str, str] | None) -> None:
+        command = [
+            sys.executable, "-m", "ray.scripts.scripts", "start", *options, "--node-ip-address=127.0.0.1",
+            "--num-gpus=0", f"--object-store-memory={STORE_MB * 2**20}", f"--dashboard-agent-listen-port={agent_port}",
+            "--min-worker-port=0", "--max-worker-port=0", "--disable-usage-stats", "--block",
+        ]  # fmt: skip
+        mark = f"{name}-{secrets.token_hex(8)}"
+        kept = {key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")}
+        kept |= {**(env or {}), MARK: mark, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.token_path)}
+        kept.pop("RAY_AUTH_TOKEN", None)
+        # Entrypoints of jobs look `python` up on the path of the node.
+        kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
+        with (self.place / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(
+                command, env=kept, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        self.nodes.append(Node(name, process.pid, psutil.Process(process.pid).create_time(), mark))
+        state: dict[str, Any] = {"ports": self.ports, "nodes": [asdict(node) for node in self.nodes]}
+        (self.place / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
+
+    def _wait(self, nodes: int) -> None:
+        end = time.monotonic() + START_S
+        while self.alive() < nodes:
+            dead = [node.name for node in self.nodes if not node.running()]
+            if dead:
+                raise ClusterProblem(f"{', '.join(dead)} ended at the start. Its log is above; {self.place} has more")
+            if time.monotonic() > end:
+                raise ClusterProblem(f"{nodes} nodes are not up after {START_S:g} s. Logs are in {self.place}")
+            time.sleep(0.5)
+
+    def _said(self) -> str:
+        """The end of the logs of nodes that ended."""
+        logs = [self.place / f"{node.name}.log" for node in self.nodes if not node.running()]
+        return "\n".join(log.read_text(encoding="utf-8", errors="replace")[-3000:] for log in logs if log.is_file())
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that are free now, different from each other."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def default_place() -> Path:
+    return Path(os.environ.get("TOOLACE_CLUSTER_DIR") or f"/tmp/toolace-cluster-{os.getuid()}")
+
+
+def show(cluster: LocalCluster) -> None:
+    """The exports on stdout, so that `eval "$(cluster/local.sh status)"` works; all else as comments."""
+    for node in cluster.nodes:
+        print(f"# {node.name}: {'running' if node.running() else 'dead'} (process {node.pid})")
+    print(f"# dashboard {cluster.dashboard}, logs in {cluster.place}")
+    for name, value in cluster.environment.items():
+        print(f"export {name}={value}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="cluster/local.sh", description=(__doc__ or "").partition("\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    up = commands.add_parser("up", help="start it, and print what to export to use it")
+    up.add_argument("--workers", type=int, default=2, help="worker nodes (2)")
+    up.add_argument("--cpus", type=int, default=2, help="logical CPUs of each worker (2)")
+    commands.add_parser("status", help="nodes and exports; exit code 1 where one is not running")
+    commands.add_parser("down", help="end what `up` started")
+    options = parser.parse_args(arguments)
+    cluster = LocalCluster(default_place())
+    try:
+        if options.command == "up":
+            cluster.up(options.workers, options.cpus)
+            show(cluster)
+        elif options.command == "down":
+            cluster.down()
+        elif not cluster.nodes:
+            print(f"no cluster in {cluster.place}. Start one: cluster/local.sh up", file=sys.stderr)
+            return 1
+        else:
+            show(cluster)
+            return 0 if all(node.running() for node in cluster.nodes) else 1
+    except ClusterProblem as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""`cluster/local.sh`: what it prints, what it refuses, and that it ends its own processes only."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from cluster_runs import ROOT, call
+
+sys.path.insert(0, str(ROOT / "cluster"))
+
+from local_cluster import LONGEST_DIR, MARK, LocalCluster, Node, free_ports
+
+SLEEP = "import subprocess, sys, time; subprocess.Popen(['sleep', '600']); time.sleep(600)"
+
+
+def test_status_and_down_without_a_cluster(tmp_path: Path) -> None:
+    env = {"TOOLACE_CLUSTER_DIR": str(tmp_path / "c"), "PYTHON": sys.executable}
+    assert "no cluster in" in call(["cluster/local.sh", "status"], env, code=1)
+    assert call(["cluster/local.sh", "down"], env) == ""
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "precious").touch()
+    assert "holds other files" in call(["cluster/local.sh", "down"], env, code=1)
+    assert (tmp_path / "c" / "precious").exists()
+    long = tmp_path / ("x" * LONGEST_DIR)
+    assert "too long for the sockets" in call(["cluster/local.sh", "up"], {"TOOLACE_CLUSTER_DIR": str(long)}, code=1)
+
+
+def test_ports_are_different() -> None:
+    assert len(set(free_ports(20))) == 20
+
+
+@pytest.fixture
+def node() -> Node:
+    """A process that leads a session, as `ray start --block` does, and has started another."""
+    import os
+
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLEEP], start_new_session=True, env={**os.environ, MARK: "worker-1-abc"}
+    )
+    return Node("worker-1", process.pid, psutil.Process(process.pid).create_time(), "worker-1-abc")
+
+
+def test_a_node_is_ended_with_all_that_it_started_and_nothing_else(node: Node) -> None:
+    import os
+
+    other = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    # A job's entrypoint: a session of its own, but the node's mark.
+    job = subprocess.Popen(["sleep", "600"], start_new_session=True, env={**os.environ, MARK: "worker-1-abc"})
+    try:
+        while len(node.processes()) < 3:
+            assert node.running()
+        node.kill()
+        assert not node.processes() and not node.running()
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+        job.wait()
+
+
+def test_a_process_that_got_the_number_of_a_node_is_not_the_node(node: Node) -> None:
+    older = Node(node.name, node.pid, node.born - 3600, "another mark")
+    assert not older.running()
+    assert not older.processes()
+    older.kill()
+    assert node.running()
+    node.kill()
+
+
+def test_state_is_kept(tmp_path: Path, node: Node) -> None:
+    import json
+    from dataclasses import asdict
+
+    state = {"ports": {"gcs": 1, "dashboard": 2, "client": 3, "agent": 4}, "nodes": [asdict(node)]}
+    (tmp_path / "state.json").write_text(json.dumps(state))
+    (tmp_path / "token").touch()
+    env = {"TOOLACE_CLUSTER_DIR": str(tmp_path), "PYTHON": sys.executable}
+    said = call(["cluster/local.sh", "status"], env)
+    assert f"# worker-1: running (process {node.pid})" in said
+    assert "export RAY_ADDRESS=127.0.0.1:1\nexport RAY_API_SERVER_ADDRESS=http://127.0.0.1:2\n" in said
+    assert f"export RAY_AUTH_MODE=token\nexport RAY_AUTH_TOKEN_PATH={tmp_path}/token\n" in said
+    assert "is up already" in call(["cluster/local.sh", "up"], env, code=1)
+    call(["cluster/local.sh", "down"], env)
+    assert not LocalCluster(tmp_path).nodes and not node.running() and not tmp_path.exists()

@@ -1,0 +1,194 @@
+"""A cluster of several nodes while a node dies, or while its object storage fails: what comes out is the same."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from cluster_runs import ROOT, call, eventually
+from rollout_fakes import expected, make_samples, put_samples
+from training_models import make_model, make_spec, make_tokens
+
+from toolace.rollouts.outputs import read_records
+from toolace.storage import Store
+from toolace.training.loop import train
+from toolace.training.spec import TrainSpec
+from toolace.training.steplog import read_steps
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+DRIVER = [sys.executable, "tests/cluster_driver.py"]
+ROWS = 60
+RECORDS = [expected(sample) for sample in make_samples(ROWS)]
+SETTINGS: dict[str, Any] = {"method": "lora", "epochs": 12, "checkpoint_steps": 5, "zero_stage": 2, "lr": 1e-3}
+
+
+@pytest.fixture
+def env(local_cluster: Any, object_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """What a driver on the cluster needs; a node that was lost is replaced afterwards."""
+    for name, value in object_server.environment.items():
+        monkeypatch.setenv(name, value)
+    yield {**local_cluster.environment, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+    while sum(node.running() for node in local_cluster.nodes) < 3:
+        local_cluster.add(f"worker-{len(local_cluster.nodes)}", 2)
+    eventually(lambda: local_cluster.alive() == 3, "three nodes")
+
+
+@contextmanager
+def driving(env: dict[str, str], log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The driver at work; at the end of the block it has ended, without an error."""
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [*DRIVER, *arguments], cwd=ROOT, env={**os.environ, **env}, stdout=out, stderr=subprocess.STDOUT
+        )
+        try:
+            yield process
+            assert process.wait(timeout=600) == 0, log.read_text()[-3000:]
+        finally:
+            process.kill()
+            process.wait()
+
+
+def node_of(cluster: Any, pid: int) -> Any:
+    return next(node for node in cluster.nodes if pid in {process.pid for process in node.processes()})
+
+
+def test_a_node_that_is_lost_while_probing_costs_no_record(
+    local_cluster: Any, env: dict[str, str], tmp_path: Path
+) -> None:
+    put_samples(tmp_path / "samples", ROWS, shard_rows=5)
+    hold = tmp_path / "held"
+    with driving({**env, "HOLD": str(hold)}, tmp_path / "log", "rollout", str(tmp_path)) as process:
+        eventually(lambda: process.poll() is not None or (hold.exists() and hold.read_text()), "an actor at its row")
+        assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]
+        node_of(local_cluster, int(hold.read_text())).kill()
+    assert list(read_records(str(tmp_path / "out"))) == RECORDS
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("training")
+    return make_model(folder / "model"), make_tokens(folder / "tokens")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(places: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """The steps of the same training in one process, without Ray."""
+    spec = make_spec(*places, tmp_path_factory.mktemp("undisturbed"), **SETTINGS)
+    train(spec)
+    return read_steps(Store(spec.out))
+
+
+def assert_same(out: Store, undisturbed: list[dict[str, Any]]) -> None:
+    steps = read_steps(out)
+    assert [(r["step"], r["rows_key"]) for r in steps] == [(r["step"], r["rows_key"]) for r in undisturbed]
+    assert [r["loss"] for r in steps] == pytest.approx([r["loss"] for r in undisturbed], abs=1e-4)
+    assert out.exists("result.json") and out.exists("model/config.json") and not out.exists("ray")
+
+
+def workers_of(node: Any) -> list[psutil.Process]:
+    found = []
+    for process in node.processes():
+        try:
+            if "RayTrainWorker" in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_a_node_that_is_lost_while_training_costs_no_step(
+    local_cluster: Any, env: dict[str, str], places: Any, undisturbed: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    spec = make_spec(*places, tmp_path / "out", workers=2, cpus_per_worker=2, **SETTINGS)  # one on each node
+    (tmp_path / "spec.json").write_text(spec.model_dump_json())
+    index = tmp_path / "out/checkpoints/index.json"
+    with driving(env, tmp_path / "log", "train", str(tmp_path)) as process:
+        eventually(lambda: process.poll() is not None or index.exists(), "the first checkpoint")
+        assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]
+        victim = next(node for node in local_cluster.nodes if node.running() and workers_of(node))
+        victim.kill()
+        local_cluster.add(f"worker-{len(local_cluster.nodes)}", 2)
+    assert_same(Store(str(tmp_path / "out")), undisturbed)
+
+
+class Budget:
+    """Which requests fail: writes to each of some places, so many times."""
+
+    def __init__(self, times: int, *places: str) -> None:
+        self.left = dict.fromkeys(places, times)
+
+    def __call__(self, method: str, path: str) -> bool:
+        for place, left in self.left.items():
+            if left and place in path and method in ("PUT", "POST"):
+                self.left[place] -= 1
+                return True
+        return False
+
+
+def test_records_that_object_storage_takes_late(local_cluster: Any, object_server: Any, env: dict[str, str]) -> None:
+    place = Store(f"{object_server.bucket('late')}/rollout")
+    copy_samples(place)
+    budget = Budget(7, "/out/part-00003.parquet", "/out/part-00008.parquet")  # the client itself tries three times
+    with object_server.failing(10**9, budget):
+        call([*DRIVER, "rollout", place.uri], env)
+    assert not any(budget.left.values())
+    assert list(read_records(place.at("out"))) == RECORDS
+
+
+def test_object_storage_that_stays_broken_stops_a_rollout_that_can_go_on(
+    local_cluster: Any, object_server: Any, env: dict[str, str]
+) -> None:
+    place = Store(f"{object_server.bucket('broken')}/rollout")
+    copy_samples(place)
+    with object_server.failing(10**9, Budget(10**9, "/out/part-00007.parquet")):
+        said = call([*DRIVER, "rollout", place.uri], env, code=1)
+    assert f"error: cannot write {place.at('out/part-00007.parquet')}" in said and "same command again" in said, said
+    done = set(place.list("out"))
+    assert done and "part-00007.parquet" not in done
+    seen = len(object_server.seen)
+    call([*DRIVER, "rollout", place.uri], env)
+    assert list(read_records(place.at("out"))) == RECORDS
+    written = {path for method, path in object_server.seen[seen:] if method == "POST" and "/out/part-" in path}
+    assert not [path for path in written if path.partition("?")[0].rpartition("/")[2] in done]
+
+
+def copy_samples(place: Store) -> None:
+    from toolace.data.shards import write_shards
+
+    write_shards(make_samples(ROWS), place.sub("samples"), 5)
+
+
+def test_a_training_whose_object_storage_fails_for_a_while(
+    local_cluster: Any, object_server: Any, env: dict[str, str], places: Any, undisturbed: list[dict[str, Any]]
+) -> None:
+    place = Store(f"{object_server.bucket('train')}/run")
+    for name, folder in zip(("model", "tokens"), places, strict=True):
+        for file in folder.iterdir():
+            place.write(f"{name}/{file.name}", file.read_bytes())
+    spec = TrainSpec.model_validate(
+        {**make_spec(*places, Path("/nowhere"), **SETTINGS).model_dump(),
+         "model": place.at("model"), "tokens": place.at("tokens"), "out": place.at("out")}
+    )  # fmt: skip
+    place.write("spec.json", spec.model_dump_json().encode())
+    budget = Budget(7, "/out/checkpoints/step-", "/out/checkpoints/index.json", "/out/model/", "/out/result.json")
+    with object_server.failing(10**9, budget):
+        call([*DRIVER, "train", place.uri], env)
+    assert not any(budget.left.values()), budget.left
+    assert_same(place.sub("out"), undisturbed)
+    assert_no_paths_of_this_node(place, places)
+
+
+def assert_no_paths_of_this_node(place: Store, places: tuple[Path, Path]) -> None:
+    names = [f"{folder}/{name}" for folder in ("out/model", "out/model/adapter") for name in place.list(folder)]
+    assert "out/model/adapter/adapter_config.json" in names
+    for name in names:
+        if name.endswith(".json") and not name.endswith("/tokenizer.json"):
+            text = place.read(name).decode()
+            assert str(places[0].parent) not in text and "/tmp/" not in text, (name, text)
