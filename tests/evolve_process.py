@@ -6,7 +6,7 @@ python tests/evolve_process.py ROOT
 from __future__ import annotations
 
 import sys
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,10 @@ def say(request: Generate) -> tuple[int, ...]:
     return tuple(text.encode())
 
 
+SCRIPT = Script(say, step_seconds=0.005)
+"""Slow enough to be killed in between. Workers find it by its name: this module is another there."""
+
+
 def settings(root: Path) -> Any:
     own = ("engine.kind=scripted", "rollout.rows_in_flight=4", "model.max_model_len=8192", "evaluate.splits=[test]")
     return small(root, f"data.train.rows={ROWS}", f"data.train.seed={SEED}", "evolve.tools_tokens=4000", *own)
@@ -54,11 +58,10 @@ def settings(root: Path) -> Any:
 
 def main(root: Path) -> None:
     def scripted(*args: Any, **options: Any) -> Any:
-        script = Script(say, step_seconds=0.005)  # slow enough to be killed in between
-        return run_rollouts(*args, **{**options, "script": script, "make_codec": ByteCodec})
+        return run_rollouts(*args, **{**options, "script": "evolve_process:SCRIPT", "make_codec": ByteCodec})
 
     rolling.run_rollouts = scripted
-    train_stage._train = partial(rehearse_training)
+    train_stage._train = rehearse_training
     run_evolve(settings(root))
 
 

@@ -52,7 +52,7 @@ def test_the_stages_run_for_real_and_a_round_that_accepts_nothing_says_why(
         table = TokenTable.open(Store(str(run / stage["name"] / "train/tokens")))
         kinds = {kind: table.kinds.count(kind) for kind in ("adaption", "generation", "invocation")}
         assert kinds == {kind: stage["train"][f"rows_{kind}"] for kind in kinds}
-        assert stage["train"]["target_tokens"] > 0 and (run / stage["name"] / "train/model/README.md").exists()
+        assert stage["train"]["target_tokens"] > 0 and (run / stage["name"] / "train/model/config.json").exists()
     assert "report:" in out.getvalue() and (run / "report.html").exists()
 
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*.parquet")}
