@@ -297,3 +297,15 @@ def test_documented_requests_name_what_they_give() -> None:
         for name in s.reference.calls[0].arguments
     )
     assert names[True] > 0.7 * names.total()
+
+
+@pytest.mark.parametrize(("profile", "ordered"), [("documented", True), ("demo", False)])
+def test_documented_requests_give_values_in_the_order_of_the_schema(profile: str, ordered: bool) -> None:
+    places = []
+    for sample in rows(profile):
+        if sample.kind in ("single", "optional") and len(sample.reference.calls[0].arguments) > 1:
+            said = sample.chat.messages[-1].content
+            found = [said.rfind(str(value)) for value in sample.reference.calls[0].arguments.values()]
+            if min(found) >= 0:
+                places.append(found == sorted(found))
+    assert len(places) > 100 and (sum(places) > 0.97 * len(places)) == ordered

@@ -110,7 +110,7 @@ PROFILES: dict[str, Profile] = {
     "documented": Profile(
         world="documented",
         kinds=(28, 16, 6, 14, 10, 5, 12, 4, 5),
-        style=Style(odd=0.03, meaning=0.15, other_words=0.12, sentences=0.25, keyed=0.25, preface=0.1),
+        style=Style(odd=0.03, meaning=0.15, other_words=0.12, sentences=0.25, keyed=0.25, preface=0.1, ordered=True),
         tools=(70, 26, 4),
         similar=0.6,
     ),

@@ -8,20 +8,19 @@ from collections.abc import Sequence
 
 from toolace.data.synthetic_words import VERBS, Parameter
 
-OTHER_VERBS = 0.2
+OTHER_VERBS = 0.15
 """Share of descriptions with another verb than the tool's name ("reserve" for `book`)."""
-OTHER_WORDS = 0.15
+OTHER_WORDS = 0.1
 """Share of mentions by another word than the parameter's name ("town" for `city`)."""
 EXPLAINED = 0.1
 """Share of mentions by meaning ("name of the city")."""
-TYPED = 0.2
+TYPED = 0.15
 """Share of mentions that tell the type, where it does not have to be told."""
 
-ACTS = ("{v} the {t}", "{v} a {t}", "{v} the {t}", "tool to {v} the {t}")
+ACTS = ("{v} the {t}", "{v} the {t}", "{v} a {t}")
 TAKES = (
     ("{act}. Takes {needed}.", "{act}. Takes {needed} and, optionally, {free}."),
     ("{act}. Needs {needed}.", "{act}. Needs {needed}; {free} optional."),
-    ("{act}, given {needed}.", "{act}, given {needed} and optionally {free}."),
     ("{act}. Required: {needed}.", "{act}. Required: {needed}. Optional: {free}."),
 )
 """Without and with optional parameters."""

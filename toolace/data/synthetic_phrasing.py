@@ -85,6 +85,8 @@ class Style:
     """Requests in which one value is first given wrong and then put right."""
     spelled: float = 0.0
     """Small numbers written as words."""
+    ordered: bool = False
+    """Values are given in the order of the tool's schema."""
 
 
 def _text(rng: random.Random, style: Style, value: Any) -> str:
@@ -179,8 +181,8 @@ Given = tuple[Parameter, Any]
 
 
 def request(rng: random.Random, style: Style, what: str, given: Sequence[Given]) -> str:
-    """One request: the act `what` and the values `given`, in a random order and layout."""
-    given = rng.sample(list(given), len(given))
+    """One request: the act `what` and the values `given`, in a random layout and, unless `ordered`, a random order."""
+    given = list(given) if style.ordered else rng.sample(list(given), len(given))
     opener = rng.choice(ODD_OPENERS if rng.random() < style.odd else OPENERS)
     layout = rng.random()
     extra = ""
