@@ -56,7 +56,7 @@ class Node:
         One of the three is not enough: jobs get sessions of their own, workers write their title over their
         environment, and processes whose parent is dead have another one.
         """
-        session = self.running() or not psutil.pid_exists(self.pid)  # else its number was given again
+        session = self._process() is not None or not psutil.pid_exists(self.pid)  # else its number was given again
         living: dict[int, psutil.Process] = {}
         parents: dict[int, int] = {}
         found: set[int] = set()
@@ -75,9 +75,16 @@ class Node:
     def running(self) -> bool:
         """Whether its `ray start` lives."""
         with contextlib.suppress(psutil.Error):
-            process = psutil.Process(self.pid)
-            return abs(process.create_time() - self.born) < 1 and process.status() != psutil.STATUS_ZOMBIE
+            process = self._process()
+            return process is not None and process.status() != psutil.STATUS_ZOMBIE
         return False
+
+    def _process(self) -> psutil.Process | None:
+        """`ray start`, living or not yet taken note of; None where it is gone."""
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(self.pid)
+            return process if abs(process.create_time() - self.born) < 1 else None
+        return None
 
     def end(self) -> None:
         """End its processes, with time to do so by themselves."""
