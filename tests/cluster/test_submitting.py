@@ -97,7 +97,7 @@ def assert_no_local_paths(run: Store, cluster: Any) -> None:
 
 def test_a_submitted_evaluation_on_a_shared_directory(local_cluster: Any, reference: Store, tmp_path: Path) -> None:
     env = local_cluster.environment
-    settings = [part for one in ("model.max_model_len=1024", "refine.max_tokens=96", "evaluate.fixed_rounds=[1]")
+    settings = [part for one in ("model.max_model_len=1024", "refine.max_tokens=96", "refine.max_rounds=2", "evaluate.fixed_rounds=[1]")
                 for part in ("--set", one)]  # fmt: skip
     command = ["--data", reference.at("data/test"), "--model", "builtin:tiny_base", *settings]
     said = call([RAY, "job", "submit", "--working-dir", ".", "--", "python", "ray_jobs/evaluate.py", *command,
@@ -106,7 +106,7 @@ def test_a_submitted_evaluation_on_a_shared_directory(local_cluster: Any, refere
     call([RAY, "job", "submit", "--working-dir", ".", "--", "python", "ray_jobs/evaluate.py", *command,
           "--out", str(tmp_path / "scores")], env)  # fmt: skip
     found = list(read_records(str(tmp_path / "scores/model/eval-test")))
-    assert found == list(read_records(reference.at("base/eval-test"))) and len(found) == 24
+    assert found == list(read_records(reference.at("base/eval-test"))) and len(found) == 16
 
 
 def test_a_stopped_job_leaves_a_run_that_can_go_on(local_cluster: Any, tmp_path: Path) -> None:
