@@ -97,8 +97,8 @@ def assert_no_local_paths(run: Store, cluster: Any) -> None:
 
 def test_a_submitted_evaluation_on_a_shared_directory(local_cluster: Any, reference: Store, tmp_path: Path) -> None:
     env = local_cluster.environment
-    settings = [part for one in ("model.max_model_len=1024", "refine.max_tokens=96", "refine.max_rounds=2", "evaluate.fixed_rounds=[1]")
-                for part in ("--set", one)]  # fmt: skip
+    changed = ("model.max_model_len=1024", "refine.max_tokens=96", "refine.max_rounds=2", "evaluate.fixed_rounds=[1]")
+    settings = [part for one in changed for part in ("--set", one)]
     command = ["--data", reference.at("data/test"), "--model", "builtin:tiny_base", *settings]
     said = call([RAY, "job", "submit", "--working-dir", ".", "--", "python", "ray_jobs/evaluate.py", *command,
                  "--out", "scores"], env, code=1)  # fmt: skip
