@@ -32,7 +32,7 @@ TRIES = 4
 END_S = 20.0
 """Seconds that a node's processes have to end by themselves."""
 LONGEST_DIR = 36
-"""Characters of the state directory: UNIX sockets in `ray/session_.../sockets` below it have 107 in all."""
+"""Characters of the state directory: UNIX sockets in `n0/session_.../sockets` below it have 107 in all."""
 STORE_MB = 100
 """Object store of a node, MiB."""
 MARK = "TOOLACE_CLUSTER_NODE"
@@ -195,9 +195,12 @@ class LocalCluster:
 
     def _start(self, name: str, options: Sequence[str], agent_port: int, env: dict[str, str] | None) -> None:
         mark = f"{name}-{secrets.token_hex(8)}"
+        # A directory for each node, as on machines of their own: they unpack jobs' files over each other's otherwise.
+        temp = self.place / f"n{len(self.nodes)}"
+        shutil.rmtree(temp, ignore_errors=True)
         command = [
             sys.executable, "-m", "ray.scripts.scripts", "start", *options, "--node-ip-address=127.0.0.1",
-            f"--node-name={mark}",
+            f"--node-name={mark}", f"--temp-dir={temp}",
             "--num-gpus=0", f"--object-store-memory={STORE_MB * 2**20}", f"--dashboard-agent-listen-port={agent_port}",
             "--min-worker-port=0", "--max-worker-port=0", "--disable-usage-stats", "--block",
         ]  # fmt: skip
@@ -240,8 +243,7 @@ class LocalCluster:
         self._start("head", ["--head", f"--port={self.ports['gcs']}", "--num-cpus=0",
                              "--include-dashboard=true", "--dashboard-host=127.0.0.1",
                              f"--dashboard-port={self.ports['dashboard']}",
-                             f"--ray-client-server-port={self.ports['client']}",
-                             f"--temp-dir={self.place / 'ray'}"], self.ports["agent"], env)  # fmt: skip
+                             f"--ray-client-server-port={self.ports['client']}"], self.ports["agent"], env)  # fmt: skip
 
     def _said(self) -> str:
         """The end of the logs of nodes that ended."""

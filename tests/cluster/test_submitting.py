@@ -135,9 +135,11 @@ def test_a_cluster_that_is_not_there_and_a_wrong_token_are_told(local_cluster: A
 
 
 def test_what_a_job_gets_of_the_working_directory(local_cluster: Any) -> None:
-    copies = list(local_cluster.place.glob("ray/session_*/runtime_resources/working_dir_files/_ray_pkg_*"))
+    copies = list(local_cluster.place.glob("n*/session_*/runtime_resources/working_dir_files/_ray_pkg_*/"))
     assert copies
+    ours = {path.relative_to(ROOT) for path in (ROOT / "toolace").rglob("*") if "__pycache__" not in path.parts}
     for copy in copies:
+        assert ours <= {path.relative_to(copy) for path in copy.rglob("*")}
         names = {entry.name for entry in copy.iterdir()}
         assert {"toolace", "configs", "ray_jobs"} <= names
         assert not names & {".git", ".venv", "runs", "tests", "docs"}
