@@ -18,7 +18,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,12 @@ import psutil
 
 START_S = 240.0
 """A cluster is up within half a minute; a busy machine may take many times that."""
+TRIES = 4
+"""Starts of a node that ends at its start."""
 END_S = 20.0
 """Seconds that a node's processes have to end by themselves."""
 LONGEST_DIR = 36
-"""Characters of the state directory: UNIX sockets in `ray/session_.../sockets` below it have 107 in all."""
+"""Characters of the state directory: UNIX sockets in `n0/session_.../sockets` below it have 107 in all."""
 STORE_MB = 100
 """Object store of a node, MiB."""
 MARK = "TOOLACE_CLUSTER_NODE"
@@ -56,7 +58,7 @@ class Node:
         One of the three is not enough: jobs get sessions of their own, workers write their title over their
         environment, and processes whose parent is dead have another one.
         """
-        session = self.running() or not psutil.pid_exists(self.pid)  # else its number was given again
+        session = self._process() is not None or not psutil.pid_exists(self.pid)  # else its number was given again
         living: dict[int, psutil.Process] = {}
         parents: dict[int, int] = {}
         found: set[int] = set()
@@ -75,9 +77,16 @@ class Node:
     def running(self) -> bool:
         """Whether its `ray start` lives."""
         with contextlib.suppress(psutil.Error):
-            process = psutil.Process(self.pid)
-            return abs(process.create_time() - self.born) < 1 and process.status() != psutil.STATUS_ZOMBIE
+            process = self._process()
+            return process is not None and process.status() != psutil.STATUS_ZOMBIE
         return False
+
+    def _process(self) -> psutil.Process | None:
+        """`ray start`, living or not yet taken note of; None where it is gone."""
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(self.pid)
+            return process if abs(process.create_time() - self.born) < 1 else None
+        return None
 
     def end(self) -> None:
         """End its processes, with time to do so by themselves."""
@@ -141,18 +150,10 @@ class LocalCluster:
         self.place.mkdir(mode=0o700, parents=True)
         self.token_path.touch(mode=0o600)
         self.token_path.write_text(secrets.token_hex(32), encoding="ascii")
-        names = ("gcs", "dashboard", "client", "agent")
-        self.ports = dict(zip(names, free_ports(len(names)), strict=True))
         try:
-            self._start("head", ["--head", f"--port={self.ports['gcs']}", "--num-cpus=0",
-                                 "--include-dashboard=true", "--dashboard-host=127.0.0.1",
-                                 f"--dashboard-port={self.ports['dashboard']}",
-                                 f"--ray-client-server-port={self.ports['client']}",
-                                 f"--temp-dir={self.place / 'ray'}"], self.ports["agent"], env)  # fmt: skip
-            self._wait(1)
+            self._until_up(lambda: self._start_head(env))
             for number in range(workers):
                 self.add(f"worker-{number + 1}", cpus, env)
-            self._wait(1 + workers)
         except BaseException:
             said = self._said()
             self.down(keep_logs=True)
@@ -161,16 +162,16 @@ class LocalCluster:
             raise
 
     def add(self, name: str, cpus: int, env: dict[str, str] | None = None) -> None:
-        """Start one more worker."""
+        """Start one more worker, and wait until the head knows it."""
         address = f"--address=127.0.0.1:{self.ports['gcs']}"
-        self._start(name, [address, f"--num-cpus={cpus}"], free_ports(1)[0], env)
+        self._until_up(lambda: self._start(name, [address, f"--num-cpus={cpus}"], free_ports(1)[0], env))
 
     def node(self, name: str) -> Node:
         """A node by its name."""
         return next(node for node in self.nodes if node.name == name)
 
-    def alive(self) -> int:
-        """Nodes that the head knows as alive; 0 where it does not answer yet."""
+    def known(self) -> set[str]:
+        """Marks of the nodes that the head knows as alive; empty where it does not answer yet."""
         token = self.token_path.read_text(encoding="ascii")
         request = urllib.request.Request(f"{self.dashboard}/api/v0/nodes?limit=1000")
         request.add_header("Authorization", f"Bearer {token}")
@@ -178,8 +179,8 @@ class LocalCluster:
             with urllib.request.urlopen(request, timeout=10) as answer:
                 nodes = json.load(answer)["data"]["result"]["result"]
         except (OSError, ValueError, KeyError, TypeError):
-            return 0
-        return sum(node["state"] == "ALIVE" for node in nodes)
+            return set()
+        return {node["node_name"] for node in nodes if node["state"] == "ALIVE"}
 
     def down(self, *, keep_logs: bool = False) -> None:
         """End what `up` started, workers first, and delete the state."""
@@ -193,12 +194,16 @@ class LocalCluster:
         (self.place / "state.json").unlink(missing_ok=True)
 
     def _start(self, name: str, options: Sequence[str], agent_port: int, env: dict[str, str] | None) -> None:
+        mark = f"{name}-{secrets.token_hex(8)}"
+        # A directory for each node, as on machines of their own: they unpack jobs' files over each other's otherwise.
+        temp = self.place / f"n{len(self.nodes)}"
+        shutil.rmtree(temp, ignore_errors=True)
         command = [
             sys.executable, "-m", "ray.scripts.scripts", "start", *options, "--node-ip-address=127.0.0.1",
+            f"--node-name={mark}", f"--temp-dir={temp}",
             "--num-gpus=0", f"--object-store-memory={STORE_MB * 2**20}", f"--dashboard-agent-listen-port={agent_port}",
             "--min-worker-port=0", "--max-worker-port=0", "--disable-usage-stats", "--block",
         ]  # fmt: skip
-        mark = f"{name}-{secrets.token_hex(8)}"
         kept = {key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")}
         kept |= {**(env or {}), MARK: mark, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.token_path)}
         kept.pop("RAY_AUTH_TOKEN", None)
@@ -212,15 +217,33 @@ class LocalCluster:
         state: dict[str, Any] = {"ports": self.ports, "nodes": [asdict(node) for node in self.nodes]}
         (self.place / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
 
-    def _wait(self, nodes: int) -> None:
-        end = time.monotonic() + START_S
-        while self.alive() < nodes:
-            dead = [node.name for node in self.nodes if not node.running()]
-            if dead:
-                raise ClusterProblem(f"{', '.join(dead)} ended at the start. Its log is above; {self.place} has more")
-            if time.monotonic() > end:
-                raise ClusterProblem(f"{nodes} nodes are not up after {START_S:g} s. Logs are in {self.place}")
-            time.sleep(0.5)
+    def _until_up(self, start: Callable[[], None]) -> None:
+        """Start a node and wait until the head knows it; start it again where it ends before.
+
+        Ray gives a node 30 s, which a busy machine may not keep, and a port may be taken before the node opens it.
+        """
+        for tries_left in reversed(range(TRIES)):
+            start()
+            node = self.nodes[-1]
+            end = time.monotonic() + START_S
+            while node.running():
+                if node.mark in self.known():
+                    return
+                if time.monotonic() > end:
+                    raise ClusterProblem(f"{node.name} is not up after {START_S:g} s. Logs are in {self.place}")
+                time.sleep(0.5)
+            if not tries_left:
+                raise ClusterProblem(f"{node.name} ended at its start. Its log is above; {self.place} has more")
+            node.kill()  # what `ray start` left behind
+            self.nodes.pop()
+
+    def _start_head(self, env: dict[str, str] | None) -> None:
+        names = ("gcs", "dashboard", "client", "agent")
+        self.ports = dict(zip(names, free_ports(len(names)), strict=True))
+        self._start("head", ["--head", f"--port={self.ports['gcs']}", "--num-cpus=0",
+                             "--include-dashboard=true", "--dashboard-host=127.0.0.1",
+                             f"--dashboard-port={self.ports['dashboard']}",
+                             f"--ray-client-server-port={self.ports['client']}"], self.ports["agent"], env)  # fmt: skip
 
     def _said(self) -> str:
         """The end of the logs of nodes that ended."""

@@ -16,11 +16,13 @@ from toolace.storage import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = (
-    "data.train.rows=96",
-    "data.dev={type: synthetic, rows: 16, seed: 2}",
-    "data.test={type: synthetic, rows: 24, seed: 3}",
+    "data.train.rows=64",
+    "data.dev={type: synthetic, rows: 12, seed: 2}",
+    "data.test={type: synthetic, rows: 16, seed: 3}",
     "rollout.shard_rows=16",
     "rollout.rows_in_flight=32",
+    "probe.k=4",
+    "refine.max_rounds=2",
     "rounds.max_rounds=1",
     "rounds.bootstrap_rows=0",
     "rounds.plain_sft=false",

@@ -37,7 +37,6 @@ def env(local_cluster: Any, object_server: Any, monkeypatch: pytest.MonkeyPatch)
     yield {**local_cluster.environment, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
     while sum(node.running() for node in local_cluster.nodes) < 3:
         local_cluster.add(f"worker-{len(local_cluster.nodes)}", 2)
-    eventually(lambda: local_cluster.alive() == 3, "three nodes")
 
 
 @contextmanager
