@@ -6,7 +6,7 @@ Defaults marked (ours) are this project's choice where the papers are silent; se
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -430,14 +430,18 @@ class Config(Section):
         return f"{self.root.rstrip('/')}/{self.name}"
 
 
-def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
-    """Read a YAML file and apply `a.b=c` overrides (values are YAML).
+def load_config(
+    path: str | Path | None = None, overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None
+) -> Config:
+    """Read a YAML file and apply `a.b=c` overrides (values are YAML), then `values`: {"a.b": c}, taken as they are.
 
     Raises `ConfigError` naming the key, the value and what is allowed.
     """
     data = read_settings(path) if path is not None else {}
     for override in overrides:
         apply_override(data, override)
+    for key, value in (values or {}).items():
+        put_setting(data, key, value, key)
     return validate_config(data, str(path) if path is not None else "the command line")
 
 

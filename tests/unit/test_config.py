@@ -153,3 +153,15 @@ def test_a_boolean_is_no_number(setting: str) -> None:
     with pytest.raises(ConfigError, match="must be a number"):
         load_config(None, [setting])
     assert load_config(None, ["probe.k=2", "rounds.plain_sft=false"]).probe.k == 2
+
+
+@pytest.mark.parametrize("path", ["m #1", "2024", "a: b", "[x]", "@x", "null", "~", "{a", "é\u2028"])
+def test_a_model_given_as_a_path_is_not_read_as_yaml(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from toolace.cli.stages import stage_settings
+    from toolace.serving.app import serve_config
+
+    assert stage_settings(None, ["model.format=hermes"], path).model.path == path
+    assert load_serve_config(None, ["port=8001"], {"model.path": path}).model.path == path
+    assert serve_config({"model.path": path, "engine.max_num_seqs": "8"}).model.path == path
+    with pytest.raises(ConfigError, match="model"):
+        stage_settings(None, ["model=5"], path)
