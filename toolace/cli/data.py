@@ -23,6 +23,7 @@ def check(
 ) -> None:
     """Count rows, samples and what was quarantined, by reason; token lengths; duplicate queries."""
     from toolace.data import check_file
+    from toolace.data.checking import NOT_RENDERED
 
     length = None
     if model is not None:
@@ -43,7 +44,8 @@ def check(
         elif key != "examples":
             typer.echo(f"{key:<26} {value}")
     for reason, rows in found["examples"].items():
-        typer.echo(f"first rows in quarantine for {reason}:")
+        kind = "that cannot be rendered" if reason == NOT_RENDERED else f"in quarantine for {reason}"
+        typer.echo(f"first rows {kind}:")
         for bad in rows:
             typer.echo(f"  {bad['path']}:{bad['row']}  {bad['detail']}")
 

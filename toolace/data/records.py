@@ -22,7 +22,7 @@ REASONS: dict[str, str] = {
     "bad_role_order": "turns follow one another in an order that no dialogue has",
     "bad_row": "the row lacks a field of its format, or a field has the wrong type",
     "bad_text": "text holds half of a surrogate pair, which UTF-8 cannot hold",
-    "bad_tools": "the tool list cannot be read",
+    "bad_tools": 'the tool list cannot be read, or a schema in it is none (such as `"enum": 5`)',
     "bad_value": "a value that JSON cannot hold (infinity, a date), or arguments or a schema deeper than 64 levels",
     "duplicate_id": "a sample of this package's parquet has the id of an earlier one",
     "empty_answer": "an assistant turn has neither text nor calls",
