@@ -23,6 +23,8 @@ MAX_LINE = 64 * 2**20
 """Longest line of a JSON Lines file, bytes: a longer one is no dialogue."""
 MAX_DOCUMENT = 2 * 2**30
 """Largest JSON document that is read whole, bytes."""
+LOOK_LINES = 100
+"""Lines that are looked at for a row where a file begins like none."""
 PARQUET_BATCH = 256
 """Rows of a parquet file in memory at a time."""
 
@@ -122,20 +124,47 @@ def _read(file: DataFile, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
         raise DataError(f"{file.path} is compressed. Decompress it first, then give the JSON or parquet file")
     elif not start and file.size <= len(head):
         raise DataError(f"{file.path} holds only blank space. Give a file with at least one row")
-    elif start.startswith(b"["):
+    elif start.startswith(b"[") and not _is_lines(stream):
         yield from _read_document(file, stream)
-    elif start.startswith(b"{"):
-        yield from _read_lines(file, stream)
     else:
-        _check_text(head, file, "")
-        raise DataError(
-            f"{file.path} is neither JSON, JSON Lines nor parquet: it begins with {shorten(bytes(start[:40]), 60)}."
-            " Convert it to one of these"
-        )
+        if not start.startswith((b"{", b"[")):
+            _require_rows(file, stream, head)
+        yield from _read_lines(file, stream)
+
+
+def _is_lines(stream: IO[bytes]) -> bool:
+    """Whether what begins with a bracket is a bad first line of JSON Lines, and not a list of rows."""
+    first, second = stream.readline(MAX_LINE + 1), stream.readline(MAX_LINE + 1)
+    stream.seek(0)
+    return not first.rstrip().endswith((b"[", b",")) and isinstance(_row(second), dict)
+
+
+def _require_rows(file: DataFile, stream: IO[bytes], head: bytes) -> None:
+    """Refuse a file that begins like no JSON, unless one of its first lines is a row."""
+    for _ in range(LOOK_LINES):
+        line = stream.readline(MAX_LINE + 1)
+        if isinstance(_row(line), dict):
+            stream.seek(0)
+            return
+    _check_text(head, file)
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    raise DataError(
+        f"{file.path} is neither JSON, JSON Lines nor parquet: it begins with {shorten(bytes(start[:40]), 60)}."
+        " Convert it to one of these"
+    )
+
+
+def _row(line: bytes) -> Any:
+    """The JSON value of a line; None where it is none."""
+    try:
+        return parse_json(line.decode("utf-8"))
+    except ValueError:
+        return None
 
 
 def _read_lines(file: DataFile, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
     number = good = 0
+    first = ""
     while line := stream.readline(MAX_LINE + 1):
         number += 1
         if len(line) > MAX_LINE:
@@ -143,24 +172,35 @@ def _read_lines(file: DataFile, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
                 f"{file.path}, line {number}: longer than {MAX_LINE // 2**20} MiB. JSON Lines has one row a line; "
                 "if the file is one JSON document, make it a list of rows"
             )
-        _check_text(line, file, f", line {number}")
-        text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-        if not text:
+        if not line.strip():
             continue
+        text = ""
         try:
+            if b"\0" in line:
+                raise RowError("bad_text: the line holds NUL bytes")
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
             row = parse_json(text)
+        except (RowError, UnicodeDecodeError) as error:
+            bad = error if isinstance(error, RowError) else RowError(f"bad_text: {_not_utf8(line, error)}")
+            first = first or bad.detail
+            yield number, bad
+            continue
         except ValueError as error:
             if number == 1 and text == "{":
                 raise DataError(
                     f"{file.path} holds one JSON object spread over lines, not rows. Give a JSON list of rows, or "
                     "JSON Lines with one row a line"
                 ) from None
-            yield number, RowError(f"bad_json: {error}; the line begins with {shorten(text[:80])}")
+            bad = RowError(f"bad_json: {error}; the line begins with {shorten(text[:80])}")
+            first = first or bad.detail
+            yield number, bad
             continue
         good += 1
         yield number, row
     if not good:
-        raise DataError(f"{file.path}: none of its {number} lines is JSON. Give JSON, JSON Lines or parquet")
+        raise DataError(
+            f"{file.path}: none of its {number} lines is JSON (the first: {first}). Give JSON, JSON Lines or parquet"
+        )
 
 
 def _read_document(file: DataFile, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
@@ -170,7 +210,7 @@ def _read_document(file: DataFile, stream: IO[bytes]) -> Iterator[tuple[int, Any
             "which are read in pieces"
         )
     data = stream.read()
-    _check_text(data, file, "")
+    _check_text(data, file)
     try:
         rows = parse_json(data)
     except ValueError as error:
@@ -210,19 +250,20 @@ def _without_none(value: Any) -> Any:
     return value
 
 
-def _check_text(data: bytes, file: DataFile, where: str) -> None:
+def _check_text(data: bytes, file: DataFile) -> None:
     """Refuse what is not UTF-8 text. A chunk's last bytes may be the begin of a character."""
     if b"\0" in data:
-        raise DataError(f"{file.path}{where}: holds NUL bytes, so it is no text. Give JSON, JSON Lines or parquet")
+        raise DataError(f"{file.path}: holds NUL bytes, so it is no text. Give JSON, JSON Lines or parquet")
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
-        if not where and len(data) == 4096 and error.end == len(data) and len(data) - error.start < 4:
+        if len(data) == 4096 and error.end == len(data) and len(data) - error.start < 4:
             return
-        raise DataError(
-            f"{file.path}{where}: not UTF-8 (byte 0x{data[error.start]:02x} at {error.start}). Convert it, such as by "
-            "iconv -t utf-8"
-        ) from None
+        raise DataError(f"{file.path}: {_not_utf8(data, error)}. Convert it, such as by iconv -t utf-8") from None
+
+
+def _not_utf8(data: bytes, error: UnicodeDecodeError) -> str:
+    return f"not UTF-8 (byte 0x{data[error.start]:02x} at {error.start})"
 
 
 def _find_local(location: str) -> list[tuple[str, int]]:

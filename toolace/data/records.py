@@ -21,7 +21,7 @@ REASONS: dict[str, str] = {
     "bad_role": "a turn has a role that the format does not know",
     "bad_role_order": "turns follow one another in an order that no dialogue has",
     "bad_row": "the row lacks a field of its format, or a field has the wrong type",
-    "bad_text": "text holds half of a surrogate pair, which UTF-8 cannot hold",
+    "bad_text": "the line is not UTF-8 or holds NUL bytes, or text holds half of a surrogate pair",
     "bad_tools": 'the tool list cannot be read, or a schema in it is none (such as `"enum": 5`)',
     "bad_value": "a value that JSON cannot hold (infinity, a date), or arguments or a schema deeper than 64 levels",
     "duplicate_id": "a sample of this package's parquet has the id of an earlier one",
