@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolace.data import BadRow, GoodRow, SkippedRow, files, iter_rows, iter_samples, load_samples
+from toolace.data import BadRow, GoodRow, SkippedRow, check_file, files, iter_rows, iter_samples, load_samples
 from toolace.data.records import REASONS, SKIPS
 from toolace.errors import DataError
 
@@ -159,6 +159,31 @@ def test_globs_directories_and_uris(tmp_path: Path) -> None:
         )
     }
     assert list(count.values()) == [2, 1, 2, 1, 2, 1, 2, 1]
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_files_beside_data_are_left_out_by_one_rule_on_any_filesystem(tmp_path: Path, scheme: str) -> None:
+    folder = tmp_path / "_data"  # what is above the location does not count
+    for name in ("a.jsonl", "b.JSONL", ".c.jsonl", "_d.jsonl", "_e/f.jsonl", ".g/h.jsonl", "sub/i.ndjson", "j.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write(folder / name, [GOOD])
+    (folder / "k.jsonl").touch()
+
+    def read(location: str) -> list[str]:
+        return [file.path.removeprefix(f"{folder}/") for file in files.find_files(f"{scheme}{folder}{location}")]
+
+    assert read("") == ["a.jsonl", "b.JSONL", "sub/i.ndjson"]
+    assert read("/*.jsonl") == ["a.jsonl"]
+    assert read("/**/*.jsonl") == ["a.jsonl"]
+    assert read("/**/*.ndjson") == ["sub/i.ndjson"]
+    assert read("/_*.jsonl") == ["_d.jsonl"] and read("/_d.jsonl") == ["_d.jsonl"]
+    assert read("/.*.jsonl") == [".c.jsonl"]
+    assert read("/_e/*.jsonl") == ["_e/f.jsonl"] and read("/_e") == ["_e/f.jsonl"]
+    assert read("/*.txt") == ["j.txt"]
+    report = check_file(f"{scheme}{folder}")
+    assert (report.rows, report.files_left_out) == (3, 6)
+    with pytest.raises(DataError, match=r"no data file at .* \(1 with other names\)"):
+        read("/?d.jsonl")
 
 
 def test_a_hub_like_filesystem_is_read_through_fsspec(tmp_path: Path) -> None:

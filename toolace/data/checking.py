@@ -10,6 +10,7 @@ from typing import Any
 
 from toolace.calls.schema import Chat, Sample, canonical_json
 from toolace.data.dialogue import arguments_outside_schema, content_hash
+from toolace.data.files import count_left_out
 from toolace.data.loading import Format, iter_samples
 from toolace.data.records import BadRow, GoodRow, Targets
 from toolace.errors import TemplateError
@@ -26,6 +27,8 @@ class CheckReport:
     path: str
     format: str
     """Format(s) found, comma-separated."""
+    files_left_out: int
+    """Files at the path that were not read: names that begin with `_` or `.`, other kinds, empty ones."""
     rows: int
     used: int
     """Rows that gave at least one sample."""
@@ -109,6 +112,7 @@ def check_file(
     return CheckReport(
         path=os.fspath(path),
         format=", ".join(formats) or format,
+        files_left_out=count_left_out(path, filesystem),
         rows=rows,
         used=used,
         samples=len(lengths) + not_rendered,

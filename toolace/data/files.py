@@ -18,7 +18,7 @@ from toolace.data.records import RowError, parse_json, shorten
 from toolace.errors import DataError
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet")
-"""What a directory is searched for."""
+"""What a directory is searched for, in any case."""
 MAX_LINE = 64 * 2**20
 """Longest line of a JSON Lines file, bytes: a longer one is no dialogue."""
 MAX_DOCUMENT = 2 * 2**30
@@ -58,27 +58,52 @@ class DataFile:
 def find_files(location: str | os.PathLike[str], filesystem: Any = None) -> list[DataFile]:
     """The files at a path, glob, directory or URI, sorted by path.
 
+    In directories and globs, what begins with `_` or `.` is left out, unless the glob says so, and in directories what
+    does not end in one of `SUFFIXES`, in any case. Empty files are left out.
+
     `filesystem` is a pyarrow filesystem to look in; unset: the one that the URI names, else the local disk.
     Raises `DataError` when there is no file, or all of them are empty.
     """
-    location = os.fspath(location)
+    return _look(os.fspath(location), filesystem)[0]
+
+
+def count_left_out(location: str | os.PathLike[str], filesystem: Any = None) -> int:
+    """How many files at a location `find_files` leaves out."""
+    return _look(os.fspath(location), filesystem)[1]
+
+
+def _look(location: str, filesystem: Any) -> tuple[list[DataFile], int]:
+    """The files at a location that are read, and how many are not."""
     if filesystem is None and (scheme := _SCHEME.match(location)):
         filesystem, path = open_filesystem(location, scheme.group(1))
-        found = _find_remote(filesystem, path, location)
-    elif filesystem is not None:
-        found = _find_remote(filesystem, location, location)
     else:
-        found = _find_local(location)
+        path = location
+    seen, base, pattern = _find_local(path) if filesystem is None else _find_remote(filesystem, path, location)
+    found = sorted((path, size) for path, size in seen if base is None or _is_wanted(path, base, pattern))
     if not found:
         kinds = ", ".join(SUFFIXES)
+        aside = f" ({len(seen)} with other names)" if seen else ""
         raise DataError(
-            f"no data file at {location}. Give a file, a glob or a directory that holds files of the kinds {kinds}"
+            f"no data file at {location}{aside}. Give a file, a glob or a directory that holds files of the kinds "
+            f"{kinds}, whose names do not begin with _ or ."
         )
-    if all(size == 0 for _, size in found):
+    full = [(path, size) for path, size in found if size > 0]
+    if not full:
         raise DataError(f"{location} is empty (0 bytes). Give a file with at least one row")
-    found.sort()
     top = os.path.commonpath([str(PurePosixPath(path).parent) for path, _ in found])
-    return [DataFile(path, _below(path, top), size, filesystem) for path, size in found if size > 0]
+    return [DataFile(path, _below(path, top), size, filesystem) for path, size in full], len(seen) - len(full)
+
+
+def _is_wanted(path: str, base: str, pattern: str) -> bool:
+    """Whether a file below `base` is data by its name. `pattern` is the rest of a glob; empty for a directory.
+
+    As Hadoop and pyarrow do: `_SUCCESS`, `_temporary/` and `.part.crc` stand beside data and are none.
+    """
+    parts = path.lstrip("/").removeprefix(base.strip("/")).strip("/").split("/")
+    named = {part[0] for part in pattern.split("/") if part}
+    if any(part[0] in "._" and part[0] not in named for part in parts):
+        return False
+    return bool(pattern) or parts[-1].lower().endswith(SUFFIXES)
 
 
 def open_filesystem(uri: str, scheme: str) -> tuple[Any, str]:
@@ -266,43 +291,48 @@ def _not_utf8(data: bytes, error: UnicodeDecodeError) -> str:
     return f"not UTF-8 (byte 0x{data[error.start]:02x} at {error.start})"
 
 
-def _find_local(location: str) -> list[tuple[str, int]]:
+_Seen = tuple[list[tuple[str, int]], str | None, str]
+"""Path and size of the files at a location, the folder that they are below (None: one file that is named), and the
+rest of a glob."""
+
+
+def _find_local(location: str) -> _Seen:
+    base: str | None = location
+    pattern = ""
     if os.path.isdir(location):
-        paths = [
-            os.path.join(folder, name)
-            for folder, _, names in os.walk(location)
-            for name in names
-            if name.endswith(SUFFIXES) and not name.startswith((".", "_"))
-        ]
+        paths = [os.path.join(folder, name) for folder, _, names in os.walk(location) for name in names]
     elif os.path.exists(location):
-        paths = [location]
+        paths, base = [location], None
     else:
-        paths = [path for path in glob.glob(location, recursive=True) if os.path.isfile(path)]
+        base, wild, rest = _split_glob(location)
+        pattern = wild + rest
+        found = glob.glob(location, recursive=True, include_hidden=True)
+        paths = [path for path in found if os.path.isfile(path)]
     try:
-        return [(path, os.stat(path).st_size) for path in paths]
+        return [(path, os.stat(path).st_size) for path in paths], base, pattern
     except OSError as error:
         raise DataError(f"{location} cannot be read: {error}. Check the path and your rights to it") from None
 
 
-def _find_remote(filesystem: Any, path: str, location: str) -> list[tuple[str, int]]:
+def _find_remote(filesystem: Any, path: str, location: str) -> _Seen:
     from pyarrow import fs
 
-    base, wild, _ = _split_glob(path)
+    base, wild, rest = _split_glob(path)
     try:
         if not wild:
             (info,) = filesystem.get_file_info([path])
             if info.type == fs.FileType.NotFound:
-                return []
+                return [], None, ""
             if info.type == fs.FileType.File:
-                return [(info.path, info.size or 0)]
+                return [(info.path, info.size or 0)], None, ""
         selector = fs.FileSelector(base.rstrip("/") if wild else path.rstrip("/"), recursive=True, allow_not_found=True)
         infos = [info for info in filesystem.get_file_info(selector) if info.type == fs.FileType.File]
     except Exception as error:  # remote filesystems raise errors of their own HTTP clients
         raise DataError(f"{location} cannot be listed: {error}. Check the address and your rights to it") from None
     if wild:
         pattern = _glob_pattern(path.lstrip("/"))
-        return [(info.path, info.size or 0) for info in infos if pattern.fullmatch(info.path.lstrip("/"))]
-    return [(info.path, info.size or 0) for info in infos if info.path.endswith(SUFFIXES)]
+        infos = [info for info in infos if pattern.fullmatch(info.path.lstrip("/"))]
+    return [(info.path, info.size or 0) for info in infos], base, wild + rest
 
 
 def _split_glob(path: str) -> tuple[str, str, str]:
