@@ -54,7 +54,7 @@ def check(
 def generate(
     out: Annotated[str, typer.Argument(help="Directory for the samples")],
     rows: Annotated[int, typer.Option(min=1, help="How many samples")] = 1000,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
     profile: Annotated[str, typer.Option(help="Mix of kinds and phrasings")] = "house",
     split: Annotated[str, typer.Option(help="train, dev or test: each has tools of its own")] = "train",
 ) -> None:
