@@ -257,9 +257,9 @@ def main() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     from toolace.data.synthetic import generate
 
-    base = [f"model.path={options.model}", "model.max_model_len=1024", f"model_id={MODEL}", f"port={options.port}"]
+    base = ["model.max_model_len=1024", f"model_id={MODEL}", f"port={options.port}"]
     base.append("engine.kv_cache_gib=0.5")  # five engines share the machine
-    config = load_serve_config(None, [*base, *options.set])
+    config = load_serve_config(None, [*base, *options.set], {"model.path": options.model})
     rows = generate(2 * max(options.turns * 3 * max(options.clients), options.equality), 77, profile=options.profile)
     samples = [sample for sample in rows if sample.kind != "dependent"]
     compared = requests_of(samples[-options.equality :], MODEL, MODES["adaptive"], "compared")

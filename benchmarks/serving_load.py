@@ -113,8 +113,8 @@ def main() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     from toolace.data.synthetic import generate
 
-    base = [f"model.path={options.model}", "model.max_model_len=1024", f"model_id={MODEL}", f"port={options.port}"]
-    config = load_serve_config(None, [*base, *options.set])
+    base = ["model.max_model_len=1024", f"model_id={MODEL}", f"port={options.port}"]
+    config = load_serve_config(None, [*base, *options.set], {"model.path": options.model})
     # More prompts than the prefix cache holds, so that its turnover is part of what is measured.
     bodies = requests_of(list(generate(4000, 78, profile="demo")), MODEL, MODES["adaptive"])
     with served(options.port, {options.way: with_way(config, options.way)}) as url_of:

@@ -6,7 +6,7 @@ Defaults marked (ours) are this project's choice where the papers are silent; se
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +18,8 @@ from toolace.errors import ConfigError
 from toolace.settings_file import parse_yaml, read_settings
 
 _NUMBERS = (int, float, int | None, float | None)
+MAX_SEED = 2**32 - 1
+"""Largest seed that all libraries take (numpy's is the least); a comparison gives sources ten times it."""
 CallFormat = Literal["pythonic", "hermes", "llama3_json"]
 
 
@@ -57,7 +59,7 @@ class SyntheticSource(Section):
 
     type: Literal["synthetic"] = "synthetic"
     rows: int = Field(2000, ge=1)
-    seed: int = Field(1, ge=0)
+    seed: int = Field(1, ge=0, le=2**63 - 1)
     profile: str = "house"
     """The mix of kinds and phrasings."""
     wrong_share: float = Field(0.0, ge=0, le=1)
@@ -396,7 +398,7 @@ class Config(Section):
     name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     root: str = "runs"
     """Where run directories live: a local or mounted path, `s3://...` or `gs://...`."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=MAX_SEED)
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     cluster: ClusterConfig = ClusterConfig()
@@ -430,14 +432,18 @@ class Config(Section):
         return f"{self.root.rstrip('/')}/{self.name}"
 
 
-def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
-    """Read a YAML file and apply `a.b=c` overrides (values are YAML).
+def load_config(
+    path: str | Path | None = None, overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None
+) -> Config:
+    """Read a YAML file and apply `a.b=c` overrides (values are YAML), then `values`: {"a.b": c}, taken as they are.
 
     Raises `ConfigError` naming the key, the value and what is allowed.
     """
     data = read_settings(path) if path is not None else {}
     for override in overrides:
         apply_override(data, override)
+    for key, value in (values or {}).items():
+        put_setting(data, key, value, key)
     return validate_config(data, str(path) if path is not None else "the command line")
 
 

@@ -9,8 +9,9 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from toolace.config import Config, Section, dump_config, load_config, validate_config
+from toolace.config import MAX_SEED, Config, Section, dump_config, load_config, validate_config
 from toolace.errors import ConfigError
+from toolace.rounds.compare_plan import seeded
 from toolace.serving.config import ServeConfig, load_serve_config
 from toolace.training.scratch_config import TinyBaseConfig, load_tiny_base_config
 
@@ -153,3 +154,31 @@ def test_a_boolean_is_no_number(setting: str) -> None:
     with pytest.raises(ConfigError, match="must be a number"):
         load_config(None, [setting])
     assert load_config(None, ["probe.k=2", "rounds.plain_sft=false"]).probe.k == 2
+
+
+@pytest.mark.parametrize("path", ["m #1", "2024", "a: b", "[x]", "@x", "null", "~", "{a", "é\u2028"])
+def test_a_model_given_as_a_path_is_not_read_as_yaml(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from toolace.cli.stages import stage_settings
+    from toolace.serving.app import serve_config
+
+    assert stage_settings(None, ["model.format=hermes"], path).model.path == path
+    assert load_serve_config(None, ["port=8001"], {"model.path": path}).model.path == path
+    assert serve_config({"model.path": path, "engine.max_num_seqs": "8"}).model.path == path
+    with pytest.raises(ConfigError, match="model"):
+        stage_settings(None, ["model=5"], path)
+
+
+def test_seeds_fit_the_libraries_that_take_them() -> None:
+    import numpy as np
+    import torch
+
+    seed = load_config(None, [f"seed={MAX_SEED}"]).seed
+    np.random.RandomState(seed)
+    torch.Generator().manual_seed(seed)
+    for key in ("seed", "data.train.seed"):
+        with pytest.raises(ConfigError, match=rf"{key.replace('data.train.', 'data.train.synthetic.')}: .*less than"):
+            load_config(None, [f"{key}=99999999999999999999999"])
+    made = seeded(load_config(None, [f"seed={MAX_SEED}"]), MAX_SEED)
+    assert validate_config(made.model_dump(mode="json"), "a comparison's run").data.train.seed == 10 * MAX_SEED + 1
+    with pytest.raises(ConfigError, match="seed"):
+        load_tiny_base_config("configs/tiny_base.yaml", [f"seed={MAX_SEED}"])

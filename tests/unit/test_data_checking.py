@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from toolace.calls.schema import Sample
 from toolace.data import check_file
-from toolace.errors import DataError
+from toolace.errors import DataError, TemplateError
 
 TOOL = {"name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "string"}}}}
 USER = {"role": "user", "content": "go"}
@@ -61,3 +62,17 @@ def test_a_file_without_a_usable_row_still_gives_a_report(tmp_path: Path) -> Non
     assert report.tokens == {"unit": "characters", "total": 0}
     with pytest.raises(DataError, match="no data file"):
         check_file(tmp_path / "gone.json")
+
+
+def test_samples_that_the_template_cannot_render_are_named(tmp_path: Path) -> None:
+    def length(sample: Sample) -> int:
+        if sample.reference.calls[0].arguments["a"] in ("3", "4"):
+            raise TemplateError("the template cannot render it")
+        return 7
+
+    path = write(tmp_path / "a.jsonl", *[row([TOOL], a=str(n)) for n in range(20)])
+    report = check_file(path, length=length)
+    assert (report.samples, report.not_rendered, report.used, report.quarantined) == (20, 2, 20, {})
+    assert report.tokens["total"] == 7 * 18
+    shown = report.examples["not_rendered"]
+    assert [bad["row"] for bad in shown] == [4, 5] and "cannot render it" in shown[0]["detail"]

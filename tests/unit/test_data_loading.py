@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolace.data import BadRow, GoodRow, SkippedRow, files, iter_rows, iter_samples, load_samples
+from toolace.data import BadRow, GoodRow, SkippedRow, check_file, files, iter_rows, iter_samples, load_samples
 from toolace.data.records import REASONS, SKIPS
 from toolace.errors import DataError
 
@@ -161,6 +161,31 @@ def test_globs_directories_and_uris(tmp_path: Path) -> None:
     assert list(count.values()) == [2, 1, 2, 1, 2, 1, 2, 1]
 
 
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_files_beside_data_are_left_out_by_one_rule_on_any_filesystem(tmp_path: Path, scheme: str) -> None:
+    folder = tmp_path / "_data"  # what is above the location does not count
+    for name in ("a.jsonl", "b.JSONL", ".c.jsonl", "_d.jsonl", "_e/f.jsonl", ".g/h.jsonl", "sub/i.ndjson", "j.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write(folder / name, [GOOD])
+    (folder / "k.jsonl").touch()
+
+    def read(location: str) -> list[str]:
+        return [file.path.removeprefix(f"{folder}/") for file in files.find_files(f"{scheme}{folder}{location}")]
+
+    assert read("") == ["a.jsonl", "b.JSONL", "sub/i.ndjson"]
+    assert read("/*.jsonl") == ["a.jsonl"]
+    assert read("/**/*.jsonl") == ["a.jsonl"]
+    assert read("/**/*.ndjson") == ["sub/i.ndjson"]
+    assert read("/_*.jsonl") == ["_d.jsonl"] and read("/_d.jsonl") == ["_d.jsonl"]
+    assert read("/.*.jsonl") == [".c.jsonl"]
+    assert read("/_e/*.jsonl") == ["_e/f.jsonl"] and read("/_e") == ["_e/f.jsonl"]
+    assert read("/*.txt") == ["j.txt"]
+    report = check_file(f"{scheme}{folder}")
+    assert (report.rows, report.files_left_out) == (3, 6)
+    with pytest.raises(DataError, match=r"no data file at .* \(1 with other names\)"):
+        read("/?d.jsonl")
+
+
 def test_a_hub_like_filesystem_is_read_through_fsspec(tmp_path: Path) -> None:
     """The wrapping that `hf://` gets, around fsspec's memory filesystem in place of the hub."""
     import fsspec
@@ -202,7 +227,10 @@ def test_hub_and_bucket_addresses_go_to_their_filesystems() -> None:
         ("a.json", b'[{"a": "\xe9t\xe9"}]', "not UTF-8"),
         ("a.jsonl", '{"a": 1}'.encode("utf-16"), "NUL|not UTF-8"),
         ("a.jsonl", bytes(range(1, 200)), "not UTF-8|neither JSON"),
-        ("a.jsonl", b'{"a": 1}\n{"\0"}\n', "NUL"),
+        ("a.jsonl", b"\x00\x01\n\x02\n", "NUL"),
+        ("a.jsonl", b"// x\nnull\n", "neither JSON"),
+        ("a.json", b'[{"a": 1},\n{"b": 2}\n', "not whole JSON"),
+        ("a.json", b'[\n{"a": 1}\n', "not whole JSON"),
         ("a.csv", b"query,answer\n1,2\n", "neither JSON, JSON Lines nor parquet"),
         ("a.jsonl.gz", b"\x1f\x8b\x08rest", "is compressed"),
         ("a.parquet", b"PAR1 and then nothing", "damaged parquet"),
@@ -217,6 +245,32 @@ def test_unreadable_files_are_named_with_a_way_out(tmp_path: Path, name: str, co
         load_samples(path)
     assert str(path) in str(caught.value)
     assert any(word in str(caught.value) for word in ("Give", "Convert", "Decompress", "Download"))
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"garbage", "bad_json"),
+        (b"// x", "bad_json"),
+        (b"[INFO] rows follow", "bad_json"),
+        (b"null", "bad_row"),
+        (b"5", "bad_row"),
+        (b"[1, 2]", "bad_row"),
+        (b'{"messages": "\xff"}', "bad_text"),
+        (b"\xff", "bad_text"),
+        (b'{"messages": "\0"}', "bad_text"),
+        (b"\0", "bad_text"),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_bad_line_is_a_bad_row_wherever_it_stands(tmp_path: Path, line: bytes, reason: str, place: int) -> None:
+    lines = [json.dumps({**GOOD, "note": "x" * 5000}).encode()] * 2
+    lines.insert(place, line)
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    loaded = load_samples(tmp_path / "a.jsonl")
+    (bad,) = loaded.quarantined
+    assert (len(loaded.samples), loaded.rows, bad.row, bad.reason) == (2, 3, place + 1, reason)
+    assert bad.path == str(tmp_path / "a.jsonl")
 
 
 def test_unknown_format_names_what_was_tried(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from toolace.data import load_samples
 from toolace.data.records import RowError
-from toolace.data.schemas import make_tool, normalise_parameters
+from toolace.data.schemas import make_tool, normalise_parameters, wrong_part
 
 
 @pytest.mark.parametrize(
@@ -112,3 +115,38 @@ def test_unreadable_definitions(name: Any, parameters: Any) -> None:
     with pytest.raises(RowError) as caught:
         make_tool(name, "", parameters)
     assert caught.value.reason == "bad_tools"
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        ({"enum": 5}, "a.enum is 5, not a list"),
+        ({"enum": True}, "a.enum is True, not a list"),
+        ({"enum": "x|y"}, "a.enum is 'x|y', not a list"),
+        ({"description": ["x"]}, "a.description is ['x'], not text"),
+        ({"type": "object", "properties": [{"x": 1}]}, "a.properties is [{'x': 1}], not an object"),
+        ({"type": "object", "properties": {"b": {"enum": 7}}}, "a.b.enum is 7, not a list"),
+        ({"type": "array", "items": 5}, "a.items is 5, not a schema"),
+        ({"type": "array", "items": {"enum": 5}}, "a.items.enum is 5, not a list"),
+        ({"anyOf": [{"type": "string", "enum": 5}]}, "a.anyOf.enum is 5, not a list"),
+    ],
+)
+def test_a_schema_that_is_none_sends_its_row_to_quarantine(field: Any, wrong: str, tmp_path: Path) -> None:
+    def row(parameter: Any) -> str:
+        schema = {"type": "object", "properties": {"a": parameter}}
+        answer = {"role": "assistant", "tool_calls": [{"name": "f", "arguments": {"a": 1}}]}
+        tool = {"name": "f", "parameters": schema}
+        return json.dumps({"messages": [{"role": "user", "content": "go"}, answer], "tools": [tool]})
+
+    (tmp_path / "a.jsonl").write_text(f"{row({'type': 'integer'})}\n{row(field)}\n")
+    loaded = load_samples(tmp_path / "a.jsonl")
+    (bad,) = loaded.quarantined
+    assert (len(loaded.samples), bad.row, bad.reason) == (1, 2, "bad_tools")
+    assert bad.detail == f"in the parameters of 'f', {wrong}"
+
+
+def test_parameters_may_be_called_like_keywords_and_null_is_not_given() -> None:
+    names = {"enum": {"type": "string"}, "items": {"type": "integer"}, "required": {"enum": ["x", None]}}
+    schema = {"type": "object", "properties": {**names, "b": {"enum": None, "description": None}}, "required": ["enum"]}
+    assert wrong_part(schema) is None
+    assert wrong_part({"type": "array", "items": [{"type": "string"}, True]}) is None

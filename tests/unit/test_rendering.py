@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -331,3 +332,10 @@ def test_calls_of_the_past_in_another_format_are_told(caplog: pytest.LogCaptureF
     caplog.clear()
     Renderer.from_pretrained(str(TOKENIZERS / "qwen25"), format="hermes")
     assert not caplog.text
+
+
+def test_one_row_that_cannot_be_rendered_is_not_blamed_on_the_template(tiny_base: Path) -> None:
+    renderer = Renderer.from_pretrained(str(tiny_base), format="pythonic")
+    odd = Tool(name="f", parameters={"type": "object", "properties": {"a": {"enum": 5}}})
+    with pytest.raises(TemplateError, match=r"mend or leave out that row.*If all rows fail: Set `model.template`"):
+        renderer.prompt(ASK.model_copy(update={"tools": (odd,)}))

@@ -13,7 +13,7 @@ from training_models import make_spec
 
 from toolace.calls.schema import Chat, Message
 from toolace.corpus import CORPUS_COLUMNS, CorpusRow, read_corpus
-from toolace.errors import DataError, StorageError, ToolaceError, TrainingError
+from toolace.errors import DataError, StorageError, TemplateError, ToolaceError, TrainingError
 from toolace.storage import Store
 from toolace.training.dataset import COUNTS, ROWS, TOKENS, TokenTable, tokenise
 from toolace.training.spec import TrainSpec
@@ -166,3 +166,13 @@ def test_spec_key_survives_json_and_ignores_resources(tmp_path: Path) -> None:
     assert TrainSpec.model_validate_json(spec.model_dump_json()).key == spec.key
     assert make_spec(tmp_path, tmp_path, tmp_path, method="lora", workers=4, token_budget=999).key == spec.key
     assert make_spec(tmp_path, tmp_path, tmp_path, method="lora", lr=1e-5).key != spec.key
+
+
+def test_a_row_that_cannot_be_rendered_is_named(tmp_path: Path) -> None:
+    def breaks(chat: Chat, target: Message) -> Example:
+        if chat.messages[0].content == "qqq":
+            raise TemplateError("the template cannot render it")
+        return render(chat, target)
+
+    with pytest.raises(TemplateError, match="corpus row s3/direct: the template cannot render it"):
+        tokenise(rows_of(5), breaks, Store(str(tmp_path)), max_length=100)

@@ -23,6 +23,7 @@ def check(
 ) -> None:
     """Count rows, samples and what was quarantined, by reason; token lengths; duplicate queries."""
     from toolace.data import check_file
+    from toolace.data.checking import NOT_RENDERED
 
     length = None
     if model is not None:
@@ -43,7 +44,8 @@ def check(
         elif key != "examples":
             typer.echo(f"{key:<26} {value}")
     for reason, rows in found["examples"].items():
-        typer.echo(f"first rows in quarantine for {reason}:")
+        kind = "that cannot be rendered" if reason == NOT_RENDERED else f"in quarantine for {reason}"
+        typer.echo(f"first rows {kind}:")
         for bad in rows:
             typer.echo(f"  {bad['path']}:{bad['row']}  {bad['detail']}")
 
@@ -52,7 +54,7 @@ def check(
 def generate(
     out: Annotated[str, typer.Argument(help="Directory for the samples")],
     rows: Annotated[int, typer.Option(min=1, help="How many samples")] = 1000,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
     profile: Annotated[str, typer.Option(help="Mix of kinds and phrasings")] = "house",
     split: Annotated[str, typer.Option(help="train, dev or test: each has tools of its own")] = "train",
 ) -> None:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from toolace.calls import Chat, Message, Tool
 from toolace.cli.options import ConfigOption, JsonOption, SetOption
-from toolace.config import load_config
+from toolace.cli.stages import stage_settings
 from toolace.errors import DataError
 
 
@@ -53,8 +53,7 @@ def refine(
     json_: JsonOption = False,
 ) -> None:
     """Answer a query with tools, refine the answer, and print every round."""
-    overrides = [*(set_ or []), *([f"model.path={model}"] if model else [])]
-    settings = load_config(config, overrides)
+    settings = stage_settings(config, set_, model)
     chat = Chat(tools=read_tools(tools), messages=(Message(role="user", content=query),))
     from toolace.refinement.once import refine_once
 

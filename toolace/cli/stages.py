@@ -19,7 +19,7 @@ OutOption = Annotated[str, typer.Option("--out", help="Directory for the results
 
 def stage_settings(config: Any, overrides: list[str] | None, model: str | None) -> Config:
     """The settings of a single stage: file, overrides, model."""
-    return load_config(config, [*(overrides or []), *([f"model.path={model}"] if model else [])])
+    return load_config(config, overrides or [], {"model.path": model} if model else None)
 
 
 def probe(

@@ -10,11 +10,14 @@ from typing import Any
 
 from toolace.calls.schema import Chat, Sample, canonical_json
 from toolace.data.dialogue import arguments_outside_schema, content_hash
+from toolace.data.files import count_left_out
 from toolace.data.loading import Format, iter_samples
 from toolace.data.records import BadRow, GoodRow, Targets
+from toolace.errors import TemplateError
 
 EXAMPLES = 3
 """Quarantined rows shown for each reason."""
+NOT_RENDERED = "not_rendered"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +27,8 @@ class CheckReport:
     path: str
     format: str
     """Format(s) found, comma-separated."""
+    files_left_out: int
+    """Files at the path that were not read: names that begin with `_` or `.`, other kinds, empty ones."""
     rows: int
     used: int
     """Rows that gave at least one sample."""
@@ -32,7 +37,7 @@ class CheckReport:
     skipped: dict[str, int]
     """Good rows without a target, by reason."""
     examples: dict[str, list[dict[str, Any]]]
-    """The first quarantined rows of each reason: row, detail, path."""
+    """The first quarantined rows of each reason: row, detail, path; and those with a sample that is `not_rendered`."""
     duplicate_queries: int
     """Samples whose dialogue, tools aside, was seen before in the file."""
     duplicate_samples: int
@@ -42,6 +47,9 @@ class CheckReport:
     """Distinct tool names offered."""
     arguments_outside_schema: int
     """Samples whose reference gives an argument that the tool does not define; they are kept."""
+    not_rendered: int
+    """Samples that the model's chat template cannot render; the first are among the examples. They are not in
+    `tokens`."""
     tokens: dict[str, Any]
     """Length of samples, prompt and reference: `unit` (tokens or characters), min, median, p95, max, total."""
 
@@ -64,7 +72,7 @@ def check_file(
     A file without one usable row gives a report, not an error: this is the tool to find out why.
     Raises `DataError` when the file cannot be read at all or its format is unknown.
     """
-    rows = used = outside = repeated_queries = repeated_samples = 0
+    rows = used = outside = repeated_queries = repeated_samples = not_rendered = 0
     bad: Counter[str] = Counter()
     skipped: Counter[str] = Counter()
     formats: Counter[str] = Counter()
@@ -89,7 +97,13 @@ def check_file(
         formats[result.format] += 1
         for sample in result.samples:
             kinds[sample.kind] += 1
-            lengths.append(length(sample) if length else characters(sample))
+            try:
+                lengths.append(length(sample) if length else characters(sample))
+            except TemplateError as error:
+                not_rendered += 1
+                shown = examples.setdefault(NOT_RENDERED, [])
+                if len(shown) < EXAMPLES:
+                    shown.append({"row": result.row, "detail": f"sample {sample.id}: {error}", "path": result.path})
             by_name = {tool.name: tool for tool in sample.chat.tools}
             tools.update(by_name)
             outside += bool(arguments_outside_schema(sample.reference.calls, by_name))
@@ -98,9 +112,10 @@ def check_file(
     return CheckReport(
         path=os.fspath(path),
         format=", ".join(formats) or format,
+        files_left_out=count_left_out(path, filesystem),
         rows=rows,
         used=used,
-        samples=len(lengths),
+        samples=len(lengths) + not_rendered,
         quarantined=dict(bad.most_common()),
         skipped=dict(skipped.most_common()),
         examples=examples,
@@ -109,6 +124,7 @@ def check_file(
         kinds=dict(kinds.most_common()),
         tools=len(tools),
         arguments_outside_schema=outside,
+        not_rendered=not_rendered,
         tokens=_spread(lengths, "tokens" if length else "characters"),
     )
 

@@ -12,6 +12,7 @@ from toolace.calls.literals import MAX_DEPTH, check_depth
 from toolace.calls.names import name_map, normalise_tools, rename_calls
 from toolace.calls.schema import Call, Chat, Message, Sample, Tool
 from toolace.data.records import Dialogue, RowError, Targets
+from toolace.data.schemas import wrong_part
 from toolace.errors import DataError
 
 
@@ -125,10 +126,13 @@ def check_order(turns: Sequence[Message]) -> None:
 
 
 def check_tools(tools: Sequence[Tool]) -> None:
-    """Refuse schemas that are nested so deeply that the written sample could not be read again. Raises `RowError`."""
+    """Refuse schemas that are nested so deeply that the written sample could not be read again, or that are no schemas,
+    at which chat templates break. Raises `RowError`."""
     for tool in tools:
         if not check_depth(tool.parameters):
             raise RowError(f"bad_value: the parameters of {tool.name!r} are nested deeper than {MAX_DEPTH} levels")
+        if wrong := wrong_part(tool.parameters):
+            raise RowError(f"bad_tools: in the parameters of {tool.name!r}, {wrong}")
 
 
 def check_required(call: Call, tool: Tool) -> None:
@@ -175,5 +179,5 @@ def arguments_outside_schema(calls: Sequence[Call], tools: Mapping[str, Tool]) -
         f"{call.name}.{key}"
         for call in calls
         for key in call.arguments
-        if call.name in tools and key not in tools[call.name].parameters.get("properties", {})
+        if call.name in tools and key not in (tools[call.name].parameters.get("properties") or {})
     ]

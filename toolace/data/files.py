@@ -18,11 +18,13 @@ from toolace.data.records import RowError, parse_json, shorten
 from toolace.errors import DataError
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet")
-"""What a directory is searched for."""
+"""What a directory is searched for, in any case."""
 MAX_LINE = 64 * 2**20
 """Longest line of a JSON Lines file, bytes: a longer one is no dialogue."""
 MAX_DOCUMENT = 2 * 2**30
 """Largest JSON document that is read whole, bytes."""
+LOOK_LINES = 100
+"""Lines that are looked at for a row where a file begins like none."""
 PARQUET_BATCH = 256
 """Rows of a parquet file in memory at a time."""
 
@@ -56,27 +58,52 @@ class DataFile:
 def find_files(location: str | os.PathLike[str], filesystem: Any = None) -> list[DataFile]:
     """The files at a path, glob, directory or URI, sorted by path.
 
+    In directories and globs, what begins with `_` or `.` is left out, unless the glob says so, and in directories what
+    does not end in one of `SUFFIXES`, in any case. Empty files are left out.
+
     `filesystem` is a pyarrow filesystem to look in; unset: the one that the URI names, else the local disk.
     Raises `DataError` when there is no file, or all of them are empty.
     """
-    location = os.fspath(location)
+    return _look(os.fspath(location), filesystem)[0]
+
+
+def count_left_out(location: str | os.PathLike[str], filesystem: Any = None) -> int:
+    """How many files at a location `find_files` leaves out."""
+    return _look(os.fspath(location), filesystem)[1]
+
+
+def _look(location: str, filesystem: Any) -> tuple[list[DataFile], int]:
+    """The files at a location that are read, and how many are not."""
     if filesystem is None and (scheme := _SCHEME.match(location)):
         filesystem, path = open_filesystem(location, scheme.group(1))
-        found = _find_remote(filesystem, path, location)
-    elif filesystem is not None:
-        found = _find_remote(filesystem, location, location)
     else:
-        found = _find_local(location)
+        path = location
+    seen, base, pattern = _find_local(path) if filesystem is None else _find_remote(filesystem, path, location)
+    found = sorted((path, size) for path, size in seen if base is None or _is_wanted(path, base, pattern))
     if not found:
         kinds = ", ".join(SUFFIXES)
+        aside = f" ({len(seen)} with other names)" if seen else ""
         raise DataError(
-            f"no data file at {location}. Give a file, a glob or a directory that holds files of the kinds {kinds}"
+            f"no data file at {location}{aside}. Give a file, a glob or a directory that holds files of the kinds "
+            f"{kinds}, whose names do not begin with _ or ."
         )
-    if all(size == 0 for _, size in found):
+    full = [(path, size) for path, size in found if size > 0]
+    if not full:
         raise DataError(f"{location} is empty (0 bytes). Give a file with at least one row")
-    found.sort()
     top = os.path.commonpath([str(PurePosixPath(path).parent) for path, _ in found])
-    return [DataFile(path, _below(path, top), size, filesystem) for path, size in found if size > 0]
+    return [DataFile(path, _below(path, top), size, filesystem) for path, size in full], len(seen) - len(full)
+
+
+def _is_wanted(path: str, base: str, pattern: str) -> bool:
+    """Whether a file below `base` is data by its name. `pattern` is the rest of a glob; empty for a directory.
+
+    As Hadoop and pyarrow do: `_SUCCESS`, `_temporary/` and `.part.crc` stand beside data and are none.
+    """
+    parts = path.lstrip("/").removeprefix(base.strip("/")).strip("/").split("/")
+    named = {part[0] for part in pattern.split("/") if part}
+    if any(part[0] in "._" and part[0] not in named for part in parts):
+        return False
+    return bool(pattern) or parts[-1].lower().endswith(SUFFIXES)
 
 
 def open_filesystem(uri: str, scheme: str) -> tuple[Any, str]:
@@ -122,20 +149,47 @@ def _read(file: DataFile, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
         raise DataError(f"{file.path} is compressed. Decompress it first, then give the JSON or parquet file")
     elif not start and file.size <= len(head):
         raise DataError(f"{file.path} holds only blank space. Give a file with at least one row")
-    elif start.startswith(b"["):
+    elif start.startswith(b"[") and not _is_lines(stream):
         yield from _read_document(file, stream)
-    elif start.startswith(b"{"):
-        yield from _read_lines(file, stream)
     else:
-        _check_text(head, file, "")
-        raise DataError(
-            f"{file.path} is neither JSON, JSON Lines nor parquet: it begins with {shorten(bytes(start[:40]), 60)}."
-            " Convert it to one of these"
-        )
+        if not start.startswith((b"{", b"[")):
+            _require_rows(file, stream, head)
+        yield from _read_lines(file, stream)
+
+
+def _is_lines(stream: IO[bytes]) -> bool:
+    """Whether what begins with a bracket is a bad first line of JSON Lines, and not a list of rows."""
+    first, second = stream.readline(MAX_LINE + 1), stream.readline(MAX_LINE + 1)
+    stream.seek(0)
+    return not first.rstrip().endswith((b"[", b",")) and isinstance(_row(second), dict)
+
+
+def _require_rows(file: DataFile, stream: IO[bytes], head: bytes) -> None:
+    """Refuse a file that begins like no JSON, unless one of its first lines is a row."""
+    for _ in range(LOOK_LINES):
+        line = stream.readline(MAX_LINE + 1)
+        if isinstance(_row(line), dict):
+            stream.seek(0)
+            return
+    _check_text(head, file)
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    raise DataError(
+        f"{file.path} is neither JSON, JSON Lines nor parquet: it begins with {shorten(bytes(start[:40]), 60)}."
+        " Convert it to one of these"
+    )
+
+
+def _row(line: bytes) -> Any:
+    """The JSON value of a line; None where it is none."""
+    try:
+        return parse_json(line.decode("utf-8"))
+    except ValueError:
+        return None
 
 
 def _read_lines(file: DataFile, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
     number = good = 0
+    first = ""
     while line := stream.readline(MAX_LINE + 1):
         number += 1
         if len(line) > MAX_LINE:
@@ -143,24 +197,35 @@ def _read_lines(file: DataFile, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
                 f"{file.path}, line {number}: longer than {MAX_LINE // 2**20} MiB. JSON Lines has one row a line; "
                 "if the file is one JSON document, make it a list of rows"
             )
-        _check_text(line, file, f", line {number}")
-        text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-        if not text:
+        if not line.strip():
             continue
+        text = ""
         try:
+            if b"\0" in line:
+                raise RowError("bad_text: the line holds NUL bytes")
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
             row = parse_json(text)
+        except (RowError, UnicodeDecodeError) as error:
+            bad = error if isinstance(error, RowError) else RowError(f"bad_text: {_not_utf8(line, error)}")
+            first = first or bad.detail
+            yield number, bad
+            continue
         except ValueError as error:
             if number == 1 and text == "{":
                 raise DataError(
                     f"{file.path} holds one JSON object spread over lines, not rows. Give a JSON list of rows, or "
                     "JSON Lines with one row a line"
                 ) from None
-            yield number, RowError(f"bad_json: {error}; the line begins with {shorten(text[:80])}")
+            bad = RowError(f"bad_json: {error}; the line begins with {shorten(text[:80])}")
+            first = first or bad.detail
+            yield number, bad
             continue
         good += 1
         yield number, row
     if not good:
-        raise DataError(f"{file.path}: none of its {number} lines is JSON. Give JSON, JSON Lines or parquet")
+        raise DataError(
+            f"{file.path}: none of its {number} lines is JSON (the first: {first}). Give JSON, JSON Lines or parquet"
+        )
 
 
 def _read_document(file: DataFile, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
@@ -170,7 +235,7 @@ def _read_document(file: DataFile, stream: IO[bytes]) -> Iterator[tuple[int, Any
             "which are read in pieces"
         )
     data = stream.read()
-    _check_text(data, file, "")
+    _check_text(data, file)
     try:
         rows = parse_json(data)
     except ValueError as error:
@@ -210,58 +275,64 @@ def _without_none(value: Any) -> Any:
     return value
 
 
-def _check_text(data: bytes, file: DataFile, where: str) -> None:
+def _check_text(data: bytes, file: DataFile) -> None:
     """Refuse what is not UTF-8 text. A chunk's last bytes may be the begin of a character."""
     if b"\0" in data:
-        raise DataError(f"{file.path}{where}: holds NUL bytes, so it is no text. Give JSON, JSON Lines or parquet")
+        raise DataError(f"{file.path}: holds NUL bytes, so it is no text. Give JSON, JSON Lines or parquet")
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
-        if not where and len(data) == 4096 and error.end == len(data) and len(data) - error.start < 4:
+        if len(data) == 4096 and error.end == len(data) and len(data) - error.start < 4:
             return
-        raise DataError(
-            f"{file.path}{where}: not UTF-8 (byte 0x{data[error.start]:02x} at {error.start}). Convert it, such as by "
-            "iconv -t utf-8"
-        ) from None
+        raise DataError(f"{file.path}: {_not_utf8(data, error)}. Convert it, such as by iconv -t utf-8") from None
 
 
-def _find_local(location: str) -> list[tuple[str, int]]:
+def _not_utf8(data: bytes, error: UnicodeDecodeError) -> str:
+    return f"not UTF-8 (byte 0x{data[error.start]:02x} at {error.start})"
+
+
+_Seen = tuple[list[tuple[str, int]], str | None, str]
+"""Path and size of the files at a location, the folder that they are below (None: one file that is named), and the
+rest of a glob."""
+
+
+def _find_local(location: str) -> _Seen:
+    base: str | None = location
+    pattern = ""
     if os.path.isdir(location):
-        paths = [
-            os.path.join(folder, name)
-            for folder, _, names in os.walk(location)
-            for name in names
-            if name.endswith(SUFFIXES) and not name.startswith((".", "_"))
-        ]
+        paths = [os.path.join(folder, name) for folder, _, names in os.walk(location) for name in names]
     elif os.path.exists(location):
-        paths = [location]
+        paths, base = [location], None
     else:
-        paths = [path for path in glob.glob(location, recursive=True) if os.path.isfile(path)]
+        base, wild, rest = _split_glob(location)
+        pattern = wild + rest
+        found = glob.glob(location, recursive=True, include_hidden=True)
+        paths = [path for path in found if os.path.isfile(path)]
     try:
-        return [(path, os.stat(path).st_size) for path in paths]
+        return [(path, os.stat(path).st_size) for path in paths], base, pattern
     except OSError as error:
         raise DataError(f"{location} cannot be read: {error}. Check the path and your rights to it") from None
 
 
-def _find_remote(filesystem: Any, path: str, location: str) -> list[tuple[str, int]]:
+def _find_remote(filesystem: Any, path: str, location: str) -> _Seen:
     from pyarrow import fs
 
-    base, wild, _ = _split_glob(path)
+    base, wild, rest = _split_glob(path)
     try:
         if not wild:
             (info,) = filesystem.get_file_info([path])
             if info.type == fs.FileType.NotFound:
-                return []
+                return [], None, ""
             if info.type == fs.FileType.File:
-                return [(info.path, info.size or 0)]
+                return [(info.path, info.size or 0)], None, ""
         selector = fs.FileSelector(base.rstrip("/") if wild else path.rstrip("/"), recursive=True, allow_not_found=True)
         infos = [info for info in filesystem.get_file_info(selector) if info.type == fs.FileType.File]
     except Exception as error:  # remote filesystems raise errors of their own HTTP clients
         raise DataError(f"{location} cannot be listed: {error}. Check the address and your rights to it") from None
     if wild:
         pattern = _glob_pattern(path.lstrip("/"))
-        return [(info.path, info.size or 0) for info in infos if pattern.fullmatch(info.path.lstrip("/"))]
-    return [(info.path, info.size or 0) for info in infos if info.path.endswith(SUFFIXES)]
+        infos = [info for info in infos if pattern.fullmatch(info.path.lstrip("/"))]
+    return [(info.path, info.size or 0) for info in infos], base, wild + rest
 
 
 def _split_glob(path: str) -> tuple[str, str, str]:

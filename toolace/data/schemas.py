@@ -99,6 +99,41 @@ def is_nested(raw: Mapping[str, Any]) -> bool:
     )
 
 
+_MEANT: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "type": ((str, list), "a name or a list of names"),
+    "description": (str, "text"),
+    "properties": (Mapping, "an object"),
+    "required": ((list, bool), "a list"),
+    "enum": (list, "a list"),
+    "items": ((Mapping, list, bool), "a schema"),
+    "anyOf": (list, "a list"),
+    "oneOf": (list, "a list"),
+    "allOf": (list, "a list"),
+}
+"""What JSON Schema's keywords hold, of those that chat templates go through."""
+
+
+def wrong_part(schema: Mapping[str, Any], where: str = "") -> str | None:
+    """The first keyword of a schema, at any level, that does not hold what it must; null counts as not given."""
+    for key, (kinds, meant) in _MEANT.items():
+        value = schema.get(key)
+        if value is not None and not isinstance(value, kinds):
+            return f"{where}{key} is {shorten(value)}, not {meant}"
+    inner: list[tuple[str, Any]] = [
+        (f"{where}{name}.", part) for name, part in (schema.get("properties") or {}).items()
+    ]
+    for key in ("items", "anyOf", "oneOf", "allOf"):
+        value = schema.get(key)
+        inner += [(f"{where}{key}.", part) for part in (value if isinstance(value, list) else [value])]
+    for place, part in inner:
+        if isinstance(part, Mapping):
+            if wrong := wrong_part(part, place):
+                return wrong
+        elif part is not None and not isinstance(part, bool):
+            return f"{place[:-1]} is {shorten(part)}, not a schema"
+    return None
+
+
 def _property(raw: Any) -> tuple[dict[str, Any], bool, bool | None]:
     """(schema of one parameter, marked optional, its own required flag if it has one)."""
     if isinstance(raw, str):

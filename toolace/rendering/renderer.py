@@ -70,6 +70,7 @@ class Renderer:
         # The tokenizer carries the template in use, so that saving it beside a trained model exports both.
         tokenizer.chat_template = self.template
         self.template_sha = hashlib.sha256(self.template.encode()).hexdigest()
+        self._checked = False
         self.parallel = checks.renders_parallel_calls(self)
         """Whether the template takes several calls in a past turn; where not, they are handed over as text."""
         self._marks = checks.turn_marks(self)
@@ -78,7 +79,7 @@ class Renderer:
         ends = (self.end_of_turn_id, *(id for id in own_ends if id is not None))
         self.stop_token_ids: tuple[int, ...] = tuple(dict.fromkeys(ends))
         if check:
-            checks.check_template(self)
+            self.check()
 
     @classmethod
     def from_pretrained(
@@ -155,6 +156,7 @@ class Renderer:
     def check(self) -> None:
         """`check_template` for this renderer."""
         checks.check_template(self)
+        self._checked = True
 
     def encode(self, text: str, *, plain: bool = False) -> list[int]:
         """Token ids of a text, no token added; with `plain`, special tokens spelt out in it stay plain text."""
@@ -190,7 +192,13 @@ class Renderer:
             )
         except Exception as error:  # a template is a program of its own and may raise anything
             roles = ", ".join(message["role"] for message in messages)
-            raise TemplateError(f"{self.origin} cannot render the turns ({roles}): {error}. {way_out()}") from error
+            hint = way_out()
+            if self._checked:
+                hint = (
+                    "It renders the chats that every template is tried on, so look at these turns and their tools "
+                    "first, and mend or leave out that row. If all rows fail: " + hint
+                )
+            raise TemplateError(f"{self.origin} cannot render the turns ({roles}): {error}. {hint}") from error
         return text
 
 

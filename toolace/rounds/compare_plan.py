@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from toolace.config import (
+    MAX_SEED,
     Config,
     Section,
     SyntheticSource,
@@ -61,7 +62,7 @@ class Comparison(Section):
     """The settings file of a run; a relative path is looked up beside the comparison file."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Settings of all runs, over those of `base`."""
-    seeds: list[Annotated[int, Field(ge=0)]] = Field([1, 2, 3], min_length=1)
+    seeds: list[Annotated[int, Field(ge=0, le=MAX_SEED)]] = Field([1, 2, 3], min_length=1)
     """Each seeds a run of its own: draws, training, and the data of synthetic sources (see `seeded`)."""
     pools: dict[Name, dict[str, Any]] = Field({"clean": {}}, min_length=1)
     """Name and settings of each pool."""

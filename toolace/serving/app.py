@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from toolace.config import ModelConfig, apply_override
+from toolace.config import ModelConfig, apply_override, put_setting
 from toolace.engines.door import context_length
 from toolace.engines.models import SPEECH, fingerprint, resolve_model
 from toolace.engines.vllm import engine_options
@@ -18,6 +18,8 @@ from toolace.serving.models import choose_model
 from toolace.serving.scaling import autoscaling
 
 APP_NAME = "toolace"
+_PLACES = ("model.path", "auth.keys_file")
+"""Flat arguments that are paths: as they are, not read as YAML like the others."""
 TOOL_PARSERS = {"pythonic": "pythonic", "hermes": "hermes", "llama3_json": "llama3_json"}
 """vLLM's parser for each of our formats, used where a request is not refined."""
 
@@ -26,7 +28,9 @@ def serve_config(args: Mapping[str, Any]) -> ServeConfig:
     """Settings from the `args` of a Serve YAML: nested, or flat as `serve run app:build model.path=DIR` gives them."""
     data: dict[str, Any] = {}
     for key, value in args.items():
-        if "." in key:
+        if key in _PLACES:
+            put_setting(data, key, value, key)
+        elif "." in key:
             apply_override(data, f"{key}={value}")
         else:
             data[key] = value

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from toolace.config import EngineConfig, ModelConfig, Section, apply_override, describe_errors
+from toolace.config import EngineConfig, ModelConfig, Section, apply_override, describe_errors, put_setting
 from toolace.errors import ConfigError
 from toolace.settings_file import read_settings
 
@@ -149,11 +149,18 @@ class ServeConfig(Section):
         return Served(model=self.model, label=self.label, fingerprint=self.fingerprint)
 
 
-def load_serve_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> ServeConfig:
-    """Read a YAML file and apply `a.b=c` overrides (values are YAML). Raises `ConfigError` naming key and value."""
+def load_serve_config(
+    path: str | Path | None = None, overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None
+) -> ServeConfig:
+    """Read a YAML file and apply `a.b=c` overrides (values are YAML), then `values`, which are taken as they are.
+
+    Raises `ConfigError` naming key and value.
+    """
     data = read_settings(path, "serving config") if path is not None else {}
     for override in overrides:
         apply_override(data, override)
+    for key, value in (values or {}).items():
+        put_setting(data, key, value, key)
     return validate_serve_config(data, str(path) if path is not None else "the command line")
 
 

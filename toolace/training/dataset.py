@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from toolace.calls.schema import Chat, Message
 from toolace.corpus import CorpusRow
-from toolace.errors import TrainingError
+from toolace.errors import TemplateError, TrainingError
 from toolace.storage import Store
 
 TOKENS, ROWS, COUNTS = "tokens.npy", "rows.parquet", "tokens.json"
@@ -38,7 +38,8 @@ def tokenise(rows: Iterable[CorpusRow], render: Render, tokens: Store, *, max_le
     """Render all rows once and publish them in `tokens`; does nothing where that is already done.
 
     Rows longer than `max_length` tokens are left out and counted. Returns the counts: rows, kept, too_long, tokens,
-    target_tokens, longest. Raises `TrainingError` when no row is left or two rows share an id.
+    target_tokens, longest. Raises `TrainingError` when no row is left or two rows share an id, `TemplateError` with
+    the id of a row that cannot be rendered.
     """
     if tokens.exists(COUNTS):
         found: dict[str, int] = _published(tokens)["counts"]
@@ -50,7 +51,10 @@ def tokenise(rows: Iterable[CorpusRow], render: Render, tokens: Store, *, max_le
     total = longest = 0
     for row in rows:
         total += 1
-        example = render(row.chat, row.target)
+        try:
+            example = render(row.chat, row.target)
+        except TemplateError as error:
+            raise TemplateError(f"corpus row {row.id}: {error}") from error
         size = len(example.input_ids)
         longest = max(longest, size)
         if size > max_length:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from toolace.config import Section, describe_errors
+from toolace.config import MAX_SEED, Section, describe_errors
 from toolace.errors import ConfigError
 from toolace.settings_file import parse_yaml, read_settings
 
@@ -20,7 +20,7 @@ class TinyBaseConfig(Section):
     """Directory of the exported checkpoint; unset: in the cache, under name and hash of the recipe."""
     work: str | None = None
     """Directory of the tokenizer, the resumable state and the log; unset: beside the checkpoint, until it is done."""
-    seed: int = 7
+    seed: int = Field(7, ge=0, le=MAX_SEED - 1)
 
     architecture: Literal["llama", "stablelm"] = "llama"
     """llama: RMSNorm and rotary positions over whole heads. stablelm: LayerNorm and positions over half of each head.
