@@ -55,6 +55,56 @@ def test_counts_that_would_hold_up_the_engine_are_refused(more: dict[str, Any], 
             check_completion({"prompt": "go", **more})
 
 
+NAMES = [f"c{i:04}" for i in range(1001)]
+HALVES = {"a": {"enum": NAMES[:501]}, "b": {"enum": NAMES[:500]}}
+CONSTS = [{"const": name} for name in NAMES]
+
+
+def with_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+
+
+def with_parameters(**properties: Any) -> list[dict[str, Any]]:
+    parameters = {"type": "object", "properties": properties}
+    return [{"type": "function", "function": {"name": "f", "parameters": parameters}}]
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"structured_outputs": {"choice": NAMES}}, "structured_outputs.choice"),
+        ({"structured_outputs": {"choice": ["x" * 50_001, "y" * 50_001]}}, "structured_outputs.choice"),
+        ({"structured_outputs": {"regex": "|".join(NAMES * 20)}}, "structured_outputs.regex"),
+        ({"structured_outputs": {"grammar": "start: " + "|".join(NAMES * 20)}}, "structured_outputs.grammar"),
+        ({"structured_outputs": {"json": {"anyOf": CONSTS}}}, "structured_outputs.json"),
+        ({"structured_outputs": {"json": json.dumps({"enum": NAMES})}}, "structured_outputs.json"),
+        ({"response_format": with_schema({"enum": NAMES})}, "response_format"),
+        ({"tools": with_parameters(a={"enum": NAMES}), "tool_choice": "required"}, "tools"),
+        # No one list is long, but all are.
+        ({"tools": with_parameters(**HALVES), "tool_choice": "required"}, "tools"),
+    ],
+)
+def test_more_choices_than_the_engine_can_compile_are_refused(more: dict[str, Any], param: str) -> None:
+    for check in (lambda body: make_plan(body, SETTINGS), check_completion):
+        if check is check_completion and "tools" in more:
+            continue
+        with pytest.raises(ApiError) as refused:
+            check({**BODY, "prompt": "go", **more})
+        assert (refused.value.status, refused.value.param) == (400, param)
+        assert refused.value.message.startswith(param) and len(refused.value.message) < 200
+
+
+def test_as_many_choices_as_openai_takes_pass() -> None:
+    long = {"description": "x" * 200_000}
+    for more in (
+        {"structured_outputs": {"choice": NAMES[:1000]}},
+        {"response_format": with_schema({"enum": NAMES[:1000], **long})},
+        {"tools": with_parameters(a={"enum": NAMES[:1000], **long}), "tool_choice": "required"},
+        {"tools": with_parameters(a={"enum": NAMES})},  # nothing is compiled
+    ):
+        make_plan({**BODY, "tools": None, **more}, SETTINGS)
+
+
 @pytest.mark.parametrize(
     "schema",
     [{"maxItems": 1000, "pattern": "^a{3}{2,}$"}, {"const": {"maxItems": 9999}}, {"properties": {"maxItems": {}}}],

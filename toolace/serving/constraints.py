@@ -17,12 +17,19 @@ from toolace.serving.tools import kind
 
 MAX_COUNT = 1_000
 """Largest count in a schema, or in a repetition of a pattern."""
+MAX_CHOICES = 1_000
+"""Most alternatives in all: entries of `choice` and `enum`, schemas of `anyOf` and the like. As OpenAI's."""
+MAX_LETTERS = 100_000
+"""Most letters in all of the names, values and patterns that an answer must follow; descriptions do not count."""
 _COUNTS = ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties", "minContains")
+_TOO_LONG = "array_above_max_length"
 _MAX_INTEGER = 2**63 - 1
 _REPETITION = re.compile(r"\{\s*(\d*)\s*(?:,\s*(\d*)\s*)?\}")
 _PATTERNS = ("pattern", "regex", "grammar")
 _DATA = ("const", "enum", "default", "examples")
 """Keywords whose values are data: what looks like a keyword in there is none."""
+_CHOICES = ("choice", "enum", "anyOf", "oneOf", "allOf")
+_WORDS = ("description", "title", "$comment")
 
 
 def constraint_of(body: Mapping[str, Any]) -> str | None:
@@ -38,8 +45,8 @@ def constraint_of(body: Mapping[str, Any]) -> str | None:
 def check_constraints(body: Mapping[str, Any]) -> None:
     """Refuse what would hold up the engine. Raises a 400 naming the place."""
     if body.get("tool_choice") not in (None, "auto", "none"):
-        _check(body.get("tools"), "tools")
-    _check(body.get("response_format"), "response_format")
+        _check(body.get("tools"), "tools", "tools")
+    _check(body.get("response_format"), "response_format", "response_format")
     given = body.get("structured_outputs")
     if given is not None and not isinstance(given, dict):
         raise bad_request("structured_outputs", f"must be an object, got {kind(given)}")
@@ -50,7 +57,8 @@ def check_constraints(body: Mapping[str, Any]) -> None:
                 value = json.loads(value)
             except (ValueError, RecursionError):
                 raise bad_request(at, "is not valid JSON") from None
-        _check({name: value} if name in _PATTERNS else value, "structured_outputs" if name in _PATTERNS else at)
+        as_key = name in (*_PATTERNS, "choice")
+        _check({name: value} if as_key else value, "structured_outputs" if as_key else at, at)
 
 
 def blamed(failure: BaseException | Mapping[str, Any], body: Mapping[str, Any]) -> ApiError:
@@ -63,20 +71,32 @@ def blamed(failure: BaseException | Mapping[str, Any], body: Mapping[str, Any]) 
     )
 
 
-def _check(schema: Any, at: str) -> None:
-    """Look through a schema, one level after the other, for what is too large."""
+def _check(schema: Any, at: str, field: str) -> None:
+    """Look through a schema, one level after the other, for what is too large, and for too much of it in all."""
     level = [(schema, at, False)]
+    choices = letters = 0
     while level:
         following: list[tuple[Any, str, bool]] = []
         for value, place, data in level:
             if isinstance(value, list):
                 following += [(item, f"{place}[{i}]", data) for i, item in enumerate(value)]
             elif isinstance(value, dict):
-                following += [(item, f"{place}.{key}", data or key in _DATA) for key, item in value.items()]
-                for key, item in value.items() if not data else ():
-                    _check_value(key, item, f"{place}.{key}")
+                for key, item in value.items():
+                    if not data and key in _WORDS and isinstance(item, str):
+                        continue
+                    letters += len(key)
+                    following.append((item, f"{place}.{key}", data or key in _DATA))
+                    if not data:
+                        choices += len(item) if key in _CHOICES and isinstance(item, list) else 0
+                        _check_value(key, item, f"{place}.{key}")
+            elif isinstance(value, str):
+                letters += len(value)
             elif isinstance(value, int) and abs(value) > _MAX_INTEGER:
                 raise bad_request(place, "has more than 64 bits")
+        if choices > MAX_CHOICES:
+            raise bad_request(field, f"has {choices} alternatives or more in all; it may have {MAX_CHOICES}", _TOO_LONG)
+        if letters > MAX_LETTERS:
+            raise bad_request(field, f"has {letters} letters or more in all; it may have {MAX_LETTERS}", _TOO_LONG)
         level = following
 
 
