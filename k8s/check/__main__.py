@@ -22,7 +22,7 @@ from k8s.check.schemas import Schemas
 from k8s.check.serving import check_serving
 from toolace.errors import ToolaceError
 
-CRDS = ROOT.parent / "shared" / "kuberay-crds"
+CRDS = Path(os.environ.get("KUBERAY_CRDS") or ROOT.parent / "shared" / "kuberay-crds")
 
 
 def check(folder: Path, crds: Path = CRDS) -> tuple[list[Finding], set[str]]:
@@ -51,9 +51,8 @@ def _sound(part: Callable[[Scene], Iterator[Finding]], scene: Scene) -> Iterator
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m k8s.check", description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "k8s", metavar="DIR", help="default: k8s/")
-    crds = os.environ.get("KUBERAY_CRDS", str(CRDS))
     parser.add_argument(
-        "--crds", type=Path, default=Path(crds), help="KubeRay's definitions ($KUBERAY_CRDS; ../shared/kuberay-crds)"
+        "--crds", type=Path, default=CRDS, help="KubeRay's definitions ($KUBERAY_CRDS; ../shared/kuberay-crds)"
     )
     arguments = parser.parse_args()
     try:

@@ -8,6 +8,8 @@ import shlex
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import typer
+
 from k8s.check.image import ROOT, Image, commands, importable
 from toolace.config import load_config
 from toolace.errors import ToolaceError
@@ -15,6 +17,8 @@ from toolace.serving.config import load_serve_config
 from toolace.training.scratch_config import load_tiny_base_config
 
 _ENVIRONMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*")
+_USAGE_ERROR: Any = typer.BadParameter.__base__
+"""Words that a command does not take; typer has no name of its own for it."""
 _SEPARATORS = {"&&", "||", ";", "|"}
 _LOADERS: dict[str, Callable[[str | None, list[str]], Any]] = {
     **dict.fromkeys(("run", "config", "probe", "select", "train", "evaluate"), load_config),
@@ -94,9 +98,6 @@ class CommandLine:
             yield from self._settings(file.name, _values(rest, "--config", "-c"), _values(rest, "--set"))
 
     def _toolace(self, words: list[str]) -> Iterator[str]:
-        import typer
-        from click.exceptions import ClickException, Exit
-
         from toolace.cli.main import app
 
         command: Any = typer.main.get_command(app)
@@ -110,10 +111,10 @@ class CommandLine:
                 command, words = command.commands[name], words[1:]
                 chain.append(name)
             command.make_context(" ".join(chain), list(words))
-        except ClickException as error:
+        except _USAGE_ERROR as error:
             yield f"{' '.join(chain)}: {error.format_message()}"
             return
-        except Exit:
+        except typer.Exit:
             return
         yield from self._settings(chain[1], _values(words, "--config", "-c"), _values(words, "--set"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import typing
 from collections.abc import Iterator
 from typing import Any
 
@@ -48,12 +49,43 @@ def _service(thing: Thing, known: Known) -> Iterator[Finding]:
         for item in error.errors():
             yield thing.wrong((*WHERE, *item["loc"]), f"{item['msg']} (Ray Serve's schema)")
         return
+    for path in unknown_fields(ServeDeploySchema, loaded):
+        yield thing.wrong((*WHERE, *path), f"there is no field {path[-1]!r} here (Ray Serve's schema)")
     applications = loaded.get("applications") or []
     if not applications:
         yield thing.wrong((*WHERE, "applications"), "no application: there is nothing to serve")
     for index, application in enumerate(applications):
         yield from _application(thing, known, loaded, (*WHERE, "applications", index), application)
     yield from _http(thing, loaded)
+
+
+def unknown_fields(model: Any, data: Any) -> Iterator[Path]:
+    """Paths of keys that a pydantic model and those in it do not have; Serve's own leave some of them unnoticed."""
+    if isinstance(data, list):
+        for index, item in enumerate(data):
+            yield from ((index, *path) for path in unknown_fields(model, item))
+    if not isinstance(data, dict):
+        return
+    fields = {name: one for key, one in model.model_fields.items() for name in (key, one.alias) if name}
+    for key, value in data.items():
+        if key not in fields:
+            yield (str(key),)
+            continue
+        for inner in _models(fields[key].annotation):
+            yield from ((str(key), *path) for path in unknown_fields(inner, value))
+
+
+def _models(annotation: Any) -> list[Any]:
+    """The one pydantic model in an annotation such as `Optional[list[Model]]`; none where there are several."""
+    from pydantic import BaseModel
+
+    parts = typing.get_args(annotation)
+    if not parts:
+        return [annotation] if isinstance(annotation, type) and issubclass(annotation, BaseModel) else []
+    if typing.get_origin(annotation) is dict:
+        return []
+    found = [model for part in parts for model in _models(part)]
+    return found if len(found) == 1 else []
 
 
 def _http(thing: Thing, loaded: dict[str, Any]) -> Iterator[Finding]:

@@ -145,9 +145,7 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
         f"{CLUSTER}.upgradeStrategy", "belongs to a RayCluster",
     ),
     "token Secret": (JOB, "secretName: ray-token", "secretName: ray-tokn", f"{CLUSTER}.authOptions.secretName", "no Secret"),
-    "key of the token Secret": (
-        JOB, "Secret/ray-token/auth_token", "Secret/ray-token/token", f"{CLUSTER}.authOptions.secretName", "no key"
-    ),
+    "Secret without a token": (JOB, "secretName: ray-token", "secretName: redis", f"{CLUSTER}.authOptions.secretName", "no key"),
     "claim": (
         JOB, "claimName: store", "claimName: stor", f"{HEAD}.volumes[3].persistentVolumeClaim.claimName",
         "no PersistentVolumeClaim 'stor'",
