@@ -1,7 +1,7 @@
 """Check manifests: python -m k8s.check [DIR] [--crds FOLDER]
 
-Prints one line a finding and ends with exit code 1 where there is any; 2 where it could not check. What was left out, and
-why, goes to stderr.
+Prints one line a finding and ends with exit code 1 where there is any; 2 where it could not check. What was left out,
+and why, goes to stderr.
 """
 
 from __future__ import annotations

@@ -101,7 +101,9 @@ def _ray_version(thing: Thing, pods: list[Pod]) -> Iterator[Finding]:
                 yield thing.wrong((*path, "rayVersion"), f"{spec['rayVersion']}, but {image.title} has Ray {locked}")
     if thing.group == "ray.io" and len(used) > 1:
         names = ", ".join(used)
-        yield thing.wrong((*list(used.values())[-1], "image"), f"head, workers and submitter must be one image: {names}")
+        yield thing.wrong(
+            (*list(used.values())[-1], "image"), f"head, workers and submitter must be one image: {names}"
+        )
 
 
 def _job(thing: Thing, pods: list[Pod], scene: Scene) -> Iterator[Finding]:
@@ -122,7 +124,9 @@ def _job(thing: Thing, pods: list[Pod], scene: Scene) -> Iterator[Finding]:
         for pod in pods:
             if pod.role in ("head", "worker") and not below(root, lasting_mounts(pod)):
                 who = f"the {pod.role}'s pods"
-                yield thing.wrong(where, f"root {root!r} is on no lasting volume of {who}: mount a claim there, or use s3://")
+                yield thing.wrong(
+                    where, f"root {root!r} is on no lasting volume of {who}: mount a claim there, or use s3://"
+                )
     promote = line.settings.rounds.promote
     if promote == "local":
         yield thing.wrong(where, "rounds.promote=local: nothing is served on the training cluster itself")

@@ -85,11 +85,11 @@ def pointer(text: str) -> tuple[str, ...]:
 def find(data: Any, path: Iterable[str | int]) -> Any:
     """The value at a path in nested data; None where there is none."""
     for key in path:
-        if isinstance(data, dict) and key in data:
-            data = data[key]
-        elif isinstance(data, list) and isinstance(key, int) and key < len(data):
-            data = data[key]
-        else:
+        if not isinstance(data, dict | list):
+            return None
+        try:
+            data = data[key]  # type: ignore[index]
+        except (IndexError, KeyError, TypeError):
             return None
     return data
 
@@ -107,9 +107,7 @@ def write(path: Iterable[str | int]) -> str:
     """`spec.containers[0].image`; a key with dots or slashes in brackets; `.` for the document itself."""
     text = ""
     for key in path:
-        if isinstance(key, int):
-            text += f"[{key}]"
-        elif "." in key or "/" in key:
+        if isinstance(key, int) or "." in key or "/" in key:
             text += f"[{key}]"
         else:
             text += f".{key}" if text else key

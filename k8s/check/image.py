@@ -14,7 +14,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILES = ROOT / "cluster"
-SYSTEM = frozenset("sh bash env python python3 pip wget cat echo sleep test true false mkdir cp rm ls cd exec export".split())
+_SHELL = "sh bash env cd exec export test true false echo sleep cat ls cp rm mkdir"
+SYSTEM = frozenset([*_SHELL.split(), "python", "python3", "pip", "wget"])
 """Commands of the base image, and words of its shell, that manifests may use."""
 
 
@@ -51,7 +52,9 @@ class Image:
 @cache
 def images() -> dict[str, Image]:
     """The project's images by title."""
-    found = (read_dockerfile(file) for file in sorted(DOCKERFILES.glob("Dockerfile.*")) if file.suffix != ".dockerignore")
+    found = (
+        read_dockerfile(file) for file in sorted(DOCKERFILES.glob("Dockerfile.*")) if file.suffix != ".dockerignore"
+    )
     return {image.title: image for image in found}
 
 

@@ -17,6 +17,7 @@ from k8s.check.rendering import Scene
 
 _DNS_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _LONGEST = {"RayCluster": 53, "RayJob": 47, "RayService": 47}
+_MODES = ("K8sJobMode", "HTTPMode", "SidecarMode", "InteractiveMode")
 _RESOURCES = ("num-cpus", "num-gpus", "memory", "resources")
 TOKEN_SINCE = (2, 52)
 V2_SINCE = (2, 47)
@@ -69,7 +70,9 @@ def _cluster(thing: Thing) -> Iterator[Finding]:
     if auth.get("enableK8sTokenAuth") and thing.kind != "RayCluster":
         yield thing.wrong([*path, "authOptions", "enableK8sTokenAuth"], f"not to be had in a {thing.kind}")
     if "upgradeStrategy" in spec and thing.kind != "RayCluster":
-        yield thing.wrong([*path, "upgradeStrategy"], f"belongs to a RayCluster, not into the cluster of a {thing.kind}")
+        yield thing.wrong(
+            [*path, "upgradeStrategy"], f"belongs to a RayCluster, not into the cluster of a {thing.kind}"
+        )
     for field in ("networkPolicy", "tlsOptions"):
         if field in spec:
             yield thing.wrong([*path, field], "behind a feature gate that is off by default: the operator ignores it")
@@ -107,7 +110,7 @@ def _fault_tolerance(thing: Thing) -> Iterator[Finding]:
 
 
 def _groups(thing: Thing) -> Iterator[Finding]:
-    path, spec = cluster_of(thing) or ((), {})
+    _, spec = cluster_of(thing) or ((), {})
     scales = bool(spec.get("enableInTreeAutoscaling"))
     chosen = (spec.get("autoscalerOptions") or {}).get("version")
     v2 = scales and (chosen == "v2" or (chosen is None and (version_of(spec) or (0,)) >= V2_SINCE))
@@ -132,7 +135,9 @@ def _groups(thing: Thing) -> Iterator[Finding]:
             yield thing.wrong([*group_path, "groupName"], f"{name!r} is an earlier group's name too")
         names.add(name)
         if group.get("idleTimeoutSeconds") is not None and not v2:
-            yield thing.wrong([*group_path, "idleTimeoutSeconds"], "needs autoscaling with autoscalerOptions.version v2")
+            yield thing.wrong(
+                [*group_path, "idleTimeoutSeconds"], "needs autoscaling with autoscalerOptions.version v2"
+            )
         yield from _counts(thing, [*group_path], group, scales)
 
 
@@ -146,15 +151,21 @@ def _counts(thing: Thing, path: list[str | int], group: dict[str, Any], scales: 
     if isinstance(least, int) and isinstance(most, int) and least > most:
         yield thing.wrong([*path, "minReplicas"], f"minReplicas ({least}) is above maxReplicas ({most})")
     elif isinstance(now, int) and isinstance(most, int) and now > most:
-        yield thing.wrong([*path, "replicas"], f"replicas ({now}) is above maxReplicas ({most}): the operator makes {most}")
+        yield thing.wrong(
+            [*path, "replicas"], f"replicas ({now}) is above maxReplicas ({most}): the operator makes {most}"
+        )
     elif isinstance(now, int) and isinstance(least, int) and now < least:
-        yield thing.wrong([*path, "replicas"], f"replicas ({now}) is below minReplicas ({least}): the operator makes {least}")
+        yield thing.wrong(
+            [*path, "replicas"], f"replicas ({now}) is below minReplicas ({least}): the operator makes {least}"
+        )
 
 
 def _job(thing: Thing) -> Iterator[Finding]:
     spec: dict[str, Any] = thing.data["spec"]
     mode = spec.get("submissionMode", "K8sJobMode")
     ends = bool(spec.get("shutdownAfterJobFinishes"))
+    if mode not in _MODES:
+        yield thing.wrong(["spec", "submissionMode"], f"{mode!r} is none of {', '.join(_MODES)}")
     if not spec.get("rayClusterSpec") and not spec.get("clusterSelector"):
         yield thing.wrong(["spec", "rayClusterSpec"], "neither rayClusterSpec nor clusterSelector says where to run")
     if spec.get("clusterSelector") and not spec["clusterSelector"].get("ray.io/cluster"):
@@ -205,7 +216,7 @@ def _deletion(thing: Thing, ends: bool) -> Iterator[Finding]:
         yield thing.wrong(["spec", "shutdownAfterJobFinishes"], "not together with deletionStrategy.deletionRules")
     scales = thing.get("spec", "rayClusterSpec", "enableInTreeAutoscaling")
     for index, rule in enumerate(rules or ()):
-        where = ["spec", "deletionStrategy", "deletionRules", index]
+        where: list[str | int] = ["spec", "deletionStrategy", "deletionRules", index]
         condition = rule.get("condition") or {}
         if ("jobStatus" in condition) == ("jobDeploymentStatus" in condition):
             yield thing.wrong([*where, "condition"], "wants either jobStatus or jobDeploymentStatus")

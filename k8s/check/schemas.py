@@ -45,7 +45,7 @@ class Schemas:
     def _custom(self, thing: Thing) -> Iterator[Finding]:
         if not self._crds.is_dir():
             self.skipped.add(
-                f"Ray's kinds against their schemas: no folder {self._crds} with KubeRay's definitions (--crds, KUBERAY_CRDS)"
+                f"Ray's kinds against their schemas: no folder {self._crds} with KubeRay's definitions (--crds)"
             )
             return
         file = self._crds / f"ray.io_{thing.kind.lower()}s.yaml"
@@ -65,7 +65,9 @@ class Schemas:
             return
         validator = built_in_validator(str(thing.data.get("apiVersion")), thing.kind)
         if validator is None:
-            yield thing.wrong(["kind"], f"Kubernetes {KUBERNETES} has no {thing.kind} in {thing.data.get('apiVersion')}")
+            yield thing.wrong(
+                ["kind"], f"Kubernetes {KUBERNETES} has no {thing.kind} in {thing.data.get('apiVersion')}"
+            )
             return
         yield from _errors(thing, validator)
 
@@ -148,5 +150,3 @@ def _errors(thing: Thing, validator: Any) -> Iterator[Finding]:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) < 80 else text[:77] + "..."
-
-

@@ -194,7 +194,8 @@ def _keys(thing: Thing, known: Known, path: Path, config: ServeConfig) -> Iterat
             continue
         container = next(iter(pod.spec.get("containers") or [{}]))
         mount = next((m for m in container.get("volumeMounts") or () if m.get("mountPath") == folder), None)
-        volume = next((v for v in pod.spec.get("volumes") or () if mount and v.get("name") == mount["name"]), {})
+        volumes = {v.get("name"): v for v in pod.spec.get("volumes") or ()}
+        volume = volumes.get(mount["name"]) if mount else None
         secret = find(volume, ("secret", "secretName"))
         if mount is None:
             yield thing.wrong((*path, "auth", "keys_file"), f"the workers mount nothing at {folder or '/'}")
