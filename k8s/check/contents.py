@@ -9,7 +9,7 @@ import yaml
 
 from k8s.check.commands import CommandLine
 from k8s.check.findings import Finding, Path, Thing
-from k8s.check.image import Image, image_of, images, is_ours
+from k8s.check.image import Image, image_for, image_of, images, is_ours
 from k8s.check.ray_objects import Pod, cluster_of, pods_of
 from k8s.check.rendering import Scene
 from k8s.check.variables import unknown
@@ -110,7 +110,7 @@ def _job(thing: Thing, pods: list[Pod], scene: Scene) -> Iterator[Finding]:
     yield from _runtime_env(thing, pods)
     head = main_container(pods, "head")
     entrypoint = thing.get("spec", "entrypoint")
-    image = image_of(str(head[1].get("image", ""))) if head else None
+    image = image_for(str(head[1].get("image", "")), str(entrypoint)) if head else None
     if head is None or image is None or not isinstance(entrypoint, str):
         return
     line = CommandLine(image, mounts(head[1]))

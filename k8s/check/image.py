@@ -64,6 +64,12 @@ def image_of(reference: str) -> Image | None:
     return images().get(name)
 
 
+def image_for(reference: str, text: str) -> Image | None:
+    """The image that a reference means; for one by another name, ours where a command or path speaks of our files."""
+    ours = re.search(r"(?<![\w./-])(ray_jobs/|serve_apps\.|toolace(?=[ .]))", text)
+    return image_of(reference) or (next(iter(images().values()), None) if ours else None)
+
+
 def is_ours(reference: str) -> bool:
     """Whether a reference looks like an image of this project, be it one that nothing builds."""
     return reference.rpartition("/")[2].startswith("toolace")

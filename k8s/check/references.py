@@ -37,8 +37,10 @@ class Known:
         """What is wrong with a reference; None where it holds."""
         if (kind, name) not in self._keys:
             others = ", ".join(sorted(other for of, other in self._keys if of == kind)) or "none"
-            made = f", or say in the annotation {EXPECTS} that it is made by hand" if kind == "Secret" else ""
-            return f"there is no {kind} {name!r} (there is: {others}). Add it{made}"
+            return (
+                f"there is no {kind} {name!r} (there is: {others}). Add it, or say in the annotation {EXPECTS} that it "
+                "is made by hand"
+            )
         keys = self._keys[kind, name]
         if key is not None and keys is not None and key not in keys:
             return f"{kind} {name!r} has no key {key!r} (it has: {', '.join(sorted(keys)) or 'none'})"

@@ -11,7 +11,7 @@ import yaml
 
 from k8s.check.contents import below, main_container, mounts
 from k8s.check.findings import Finding, Path, Thing, find
-from k8s.check.image import Image, image_of, importable
+from k8s.check.image import Image, image_for, image_of, importable
 from k8s.check.ray_objects import pods_of
 from k8s.check.references import Known
 from k8s.check.rendering import Scene
@@ -114,6 +114,7 @@ def _application(
         if problem := unknown(str(name), ours=image is not None):
             yield thing.wrong((*path, "runtime_env", "env_vars", str(name)), problem)
     target = str(application.get("import_path", ""))
+    image = image or (image_for("", target) if head else None)
     if image is None or application.get("runtime_env", {}).get("working_dir"):
         return
     if problem := import_problem(image, target):

@@ -86,6 +86,16 @@ def test_a_mistake_in_an_overlay_names_the_file_that_has_it(name: str, overlaid:
     assert any(words in message for message in said), [str(finding) for finding in findings]
 
 
+def test_a_mistake_in_a_merge_patch_names_the_patch(overlaid: Path, tmp_path: Path) -> None:
+    copy = plant(overlaid, tmp_path, PATCH, "patches:\n", "patches:\n- path: more.yaml\n")
+    patch = copy / Path(PATCH).parent / "more.yaml"
+    patch.write_text(
+        "apiVersion: ray.io/v1\nkind: RayJob\nmetadata: {name: train}\nspec: {backoffLimit: -1}\n", encoding="utf-8"
+    )
+    findings, _ = check(copy, NO_CRDS)
+    assert [(Path(one.file), one.path) for one in findings] == [(patch, "spec.backoffLimit")]
+
+
 def test_a_component_that_nothing_uses_is_named(overlaid: Path, tmp_path: Path) -> None:
     copy = plant(overlaid, tmp_path, PATCH, "components:\n- ../../components/train-cpu\n", "")
     assert at(check(copy, NO_CRDS)[0], "kustomization.yaml", ".")
@@ -114,6 +124,9 @@ def test_images_of_others_are_not_held_against_ours(plain: Path, tmp_path: Path)
         shutil.copy(file, tmp_path)
     (tmp_path / JOB).write_text(text, encoding="utf-8")
     assert [str(finding) for finding in check(tmp_path, NO_CRDS)[0]] == []
+    wrong = text.replace("python /home/me/job.py --fast", "python ray_jobs/none.py")
+    (tmp_path / JOB).write_text(wrong, encoding="utf-8")
+    assert "no file 'ray_jobs/none.py'" in at(check(tmp_path, NO_CRDS)[0], JOB, "spec.entrypoint")[0]
 
 
 def test_the_same_objects_as_plain_files_are_clean(plain: Path) -> None:

@@ -172,3 +172,16 @@ def test_kueue_starts_the_job(scenes: dict[str, Scene]) -> None:
     job = things(scenes["demo-cpu-kueue"], "RayJob")[0]
     assert job.data["spec"]["suspend"] is True
     assert job.data["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "toolace"
+
+
+def test_network_policies_name_components_that_some_overlay_has(scenes: dict[str, Scene]) -> None:
+    """A slip in a label allows nothing to anybody, without a word."""
+    there = {pod.labels.get("app.kubernetes.io/component") for scene in scenes.values() for pod in pods(scene)}
+    named = set()
+    for policy in things(scenes["serve"], "NetworkPolicy"):
+        selectors = [policy.data["spec"]["podSelector"]]
+        for direction, end in (("ingress", "from"), ("egress", "to")):
+            for rule in policy.data["spec"].get(direction, ()):
+                selectors += [peer["podSelector"] for peer in rule.get(end, ()) if "podSelector" in peer]
+        named.update(labels["app.kubernetes.io/component"] for s in selectors if (labels := s.get("matchLabels")))
+    assert named == {"train", "serve", "submit", "redis"} == there
