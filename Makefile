@@ -7,10 +7,11 @@ STAMP := $(VENV)/.installed
 export RAY_AUTH_MODE ?= disabled
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: help install demo demo-evolve serve test test-unit cluster-test faults-test agreement agreement-env lint format lock report clean
+.PHONY: help install demo demo-evolve serve test test-unit cluster-test faults-test k8s-check agreement agreement-env \
+	lint format lock report clean
 
 help:  ## Show the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
 
 install: $(STAMP)  ## Make .venv with the CPU stack
 
@@ -47,6 +48,10 @@ faults-test: install  ## Processes, nodes and storage that die while something i
 
 test-unit: install  ## The tests that take seconds
 	$(BIN)/python -m pytest tests/unit
+
+K8S_DIR ?= k8s
+k8s-check: install  ## Check Kubernetes manifests without a cluster (K8S_DIR=DIR for others than k8s/)
+	$(BIN)/python -m k8s.check $(K8S_DIR)
 
 AGREEMENT := .agreement/venv
 BFCL_DATA ?=

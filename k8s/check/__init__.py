@@ -1,0 +1,1 @@
+"""Manifests checked without a cluster: rendered, against schemas, the operator's rules, each other and the image."""

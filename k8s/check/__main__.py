@@ -1,0 +1,72 @@
+"""Check manifests: python -m k8s.check [DIR] [--crds FOLDER]
+
+Prints one line a finding and ends with exit code 1 where there is any; 2 where it could not check. What was left out,
+and why, goes to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from k8s.check.contents import check_contents
+from k8s.check.findings import Finding
+from k8s.check.image import ROOT
+from k8s.check.references import check_references
+from k8s.check.rendering import Scene, read_scenes
+from k8s.check.rules import check_ray
+from k8s.check.schemas import Schemas
+from k8s.check.serving import check_serving
+from toolace.errors import ToolaceError
+
+CRDS = Path(os.environ.get("KUBERAY_CRDS") or ROOT.parent / "shared" / "kuberay-crds")
+
+
+def check(folder: Path, crds: Path = CRDS) -> tuple[list[Finding], set[str]]:
+    """Findings of a folder, in order, each once; and what could not be checked, with the reason.
+
+    Raises `ToolaceError` where there is nothing to check, or nothing to render with.
+    """
+    scenes, findings = read_scenes(folder)
+    schemas = Schemas(crds)
+    for scene in scenes:
+        for thing in scene.things:
+            findings += schemas.check(thing)
+        for part in (check_ray, check_references, check_contents, check_serving):
+            findings += _sound(part, scene)
+    return sorted(set(findings)), schemas.skipped
+
+
+def _sound(part: Callable[[Scene], Iterator[Finding]], scene: Scene) -> Iterator[Finding]:
+    """The findings of a part; an object without the shape of its kind, which its schema tells, ends it early."""
+    try:
+        yield from part(scene)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        yield Finding(scene.file, ".", f"an object has not the shape of its kind, so checking ended early: {error}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m k8s.check", description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "k8s", metavar="DIR", help="default: k8s/")
+    parser.add_argument(
+        "--crds", type=Path, default=CRDS, help="KubeRay's definitions ($KUBERAY_CRDS; ../shared/kuberay-crds)"
+    )
+    arguments = parser.parse_args()
+    try:
+        findings, skipped = check(arguments.folder, arguments.crds)
+    except ToolaceError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    for reason in sorted(skipped):
+        print(f"skipped: {reason}", file=sys.stderr)
+    for finding in findings:
+        print(finding)
+    print(f"{len(findings)} findings in {arguments.folder}", file=sys.stderr)
+    sys.exit(1 if findings else 0)
+
+
+if __name__ == "__main__":
+    main()

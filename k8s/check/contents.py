@@ -1,0 +1,176 @@
+"""Objects against the image that they name: commands, environment variables, versions, and where a run may lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from k8s.check.commands import CommandLine
+from k8s.check.findings import Finding, Path, Thing
+from k8s.check.image import Image, image_for, image_of, images, is_ours
+from k8s.check.ray_objects import Pod, cluster_of, pods_of
+from k8s.check.rendering import Scene
+from k8s.check.variables import unknown
+
+
+def check_contents(scene: Scene) -> Iterator[Finding]:
+    """What the objects of a scene want of their images and is not there."""
+    for thing in scene.things:
+        pods = list(pods_of(thing))
+        for pod in pods:
+            for path, container in pod.containers():
+                yield from _container(pod, path, container)
+        yield from _ray_version(thing, pods)
+        if thing.group == "ray.io" and thing.kind == "RayJob":
+            yield from _job(thing, pods, scene)
+
+
+def main_container(pods: list[Pod], role: str) -> tuple[Path, dict[str, Any]] | None:
+    """The first container of the first pod of a role: the one that Ray runs in."""
+    for pod in pods:
+        if pod.role == role:
+            for path, container in pod.containers():
+                if "containers" in path[-2:]:
+                    return path, container
+    return None
+
+
+def mounts(container: dict[str, Any]) -> list[str]:
+    """Folders of a container that are volumes."""
+    return [str(mount.get("mountPath")) for mount in container.get("volumeMounts") or ()]
+
+
+def lasting_mounts(pod: Pod) -> list[str]:
+    """Folders of a pod's first container that outlive the pod: claims, and volumes that are not the pod's own."""
+    own = ("emptyDir", "secret", "configMap", "projected", "downwardAPI", "ephemeral", "hostPath")
+    volumes = {v.get("name"): v for v in pod.spec.get("volumes") or ()}
+    container = next(iter(pod.spec.get("containers") or [{}]))
+    found = (m for m in container.get("volumeMounts") or () if m.get("name") in volumes)
+    return [str(m.get("mountPath")) for m in found if not any(kind in volumes[m["name"]] for kind in own)]
+
+
+def below(path: str, folders: list[str]) -> bool:
+    """Whether a path is in one of the folders."""
+    return any(path == folder or path.startswith(f"{folder.rstrip('/')}/") for folder in folders)
+
+
+def _container(pod: Pod, path: Path, container: dict[str, Any]) -> Iterator[Finding]:
+    thing = pod.thing
+    reference = str(container.get("image", ""))
+    image = image_of(reference)
+    if image is None and is_ours(reference):
+        there = ", ".join(images())
+        yield thing.wrong((*path, "image"), f"no Dockerfile of cluster/ builds {reference!r}; there is: {there}")
+    for index, variable in enumerate(container.get("env") or ()):
+        name = str(variable.get("name"))
+        if (image or pod.role) and (problem := unknown(name, ours=image is not None)):
+            yield thing.wrong((*path, "env", index, "name"), problem)
+    if image is None:
+        return
+    given = [*(container.get("command") or ()), *(container.get("args") or ())]
+    if given:
+        end = "command" if container.get("command") else "args"
+        yield from _command(thing, (*path, end), image, container, list(map(str, given)))
+    hooks = [("lifecycle", "preStop"), ("lifecycle", "postStart")]
+    hooks += [(f"{kind}Probe",) for kind in ("liveness", "readiness", "startup")]  # type: ignore[misc]
+    for hook in hooks:
+        where = (*path, *hook, "exec", "command")
+        words = thing.get(*where)
+        if words:
+            yield from _command(thing, where, image, container, list(map(str, words)))
+
+
+def _command(thing: Thing, path: Path, image: Image, container: dict[str, Any], words: list[str]) -> Iterator[Finding]:
+    for problem in CommandLine(image, mounts(container)).check(words):
+        yield thing.wrong(path, problem)
+
+
+def _ray_version(thing: Thing, pods: list[Pod]) -> Iterator[Finding]:
+    path, spec = cluster_of(thing) or ((), {})
+    used: dict[str, Path] = {}
+    for pod in pods:
+        for container_path, container in pod.containers():
+            image = image_of(str(container.get("image", "")))
+            if image is None:
+                continue
+            used.setdefault(str(container.get("image")), container_path)
+            locked = image.versions.get("ray")
+            if path and spec.get("rayVersion") and locked and spec["rayVersion"] != locked:
+                yield thing.wrong((*path, "rayVersion"), f"{spec['rayVersion']}, but {image.title} has Ray {locked}")
+    if thing.group == "ray.io" and len(used) > 1:
+        names = ", ".join(used)
+        yield thing.wrong(
+            (*list(used.values())[-1], "image"), f"head, workers and submitter must be one image: {names}"
+        )
+
+
+def _job(thing: Thing, pods: list[Pod], scene: Scene) -> Iterator[Finding]:
+    yield from _runtime_env(thing, pods)
+    head = main_container(pods, "head")
+    entrypoint = thing.get("spec", "entrypoint")
+    image = image_for(str(head[1].get("image", "")), str(entrypoint)) if head else None
+    if head is None or image is None or not isinstance(entrypoint, str):
+        return
+    line = CommandLine(image, mounts(head[1]))
+    where = ("spec", "entrypoint")
+    for problem in line.check_text(entrypoint):
+        yield thing.wrong(where, problem)
+    if line.settings is None:
+        return
+    root = line.settings.root
+    if "://" not in root:
+        for pod in pods:
+            if pod.role in ("head", "worker") and not below(root, lasting_mounts(pod)):
+                who = f"the {pod.role}'s pods"
+                yield thing.wrong(
+                    where, f"root {root!r} is on no lasting volume of {who}: mount a claim there, or use s3://"
+                )
+    promote = line.settings.rounds.promote
+    if promote == "local":
+        yield thing.wrong(where, "rounds.promote=local: nothing is served on the training cluster itself")
+    elif promote != "none":
+        yield from _promotion(thing, where, promote, scene)
+
+
+def _promotion(thing: Thing, where: Path, address: str, scene: Scene) -> Iterator[Finding]:
+    host, _, port = address.partition("://")[2].partition("/")[0].partition(":")
+    heads = {f"{t.name}-head-svc" for t in scene.things if t.kind in ("RayService", "RayCluster")}
+    services = {t.name for t in scene.things if t.kind == "Service"}
+    name = host.partition(".")[0]
+    if name not in heads | services:
+        there = ", ".join(sorted(heads)) or "none"
+        yield thing.wrong(where, f"rounds.promote: there is no service {name!r} (heads that are there: {there})")
+    elif name in heads and port != "8265":
+        yield thing.wrong(where, f"rounds.promote: the dashboard of {name} listens on 8265, not on {port or 80}")
+
+
+def _runtime_env(thing: Thing, pods: list[Pod]) -> Iterator[Finding]:
+    text = thing.get("spec", "runtimeEnvYAML")
+    if not isinstance(text, str):
+        return
+    where = ("spec", "runtimeEnvYAML")
+    try:
+        loaded = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        yield thing.wrong(where, f"is not YAML: {error}")
+        return
+    if not isinstance(loaded, dict):
+        yield thing.wrong(where, "is not a mapping")
+        return
+    from ray.runtime_env import RuntimeEnv
+
+    for key in sorted(loaded.keys() - RuntimeEnv.known_fields):
+        yield thing.wrong((*where, key), f"there is no field {key!r} in a runtime environment")
+    known = {key: value for key, value in loaded.items() if key in RuntimeEnv.known_fields}
+    try:
+        RuntimeEnv(**known)
+    except Exception as error:  # Ray raises several unrelated types here
+        yield thing.wrong(where, f"Ray refuses it: {error}")
+        return
+    head = main_container(pods, "head")
+    ours = head is not None and image_of(str(head[1].get("image", ""))) is not None
+    for name in known.get("env_vars") or {}:
+        if problem := unknown(str(name), ours=ours):
+            yield thing.wrong((*where, "env_vars", str(name)), problem)

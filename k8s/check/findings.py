@@ -1,0 +1,114 @@
+"""What is wrong, where: one line a finding, `file: path.to.field: what is wrong`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """One thing that is wrong. `file` as it was given, `path` in the document."""
+
+    file: str
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.path}: {' '.join(self.message.split())}"
+
+
+@dataclass
+class Source:
+    """A document of a file, or the operations of a JSON patch, that may have set a field of an object."""
+
+    file: str
+    document: Any = None
+    operations: list[dict[str, Any]] = field(default_factory=list)
+
+    def sets(self, path: Path) -> bool:
+        """Whether the field at `path`, or one below or around it, is set here."""
+        if self.operations:
+            mine = [pointer(str(operation.get("path", ""))) for operation in self.operations]
+            wanted = tuple(map(str, path))
+            return any(wanted[: len(one)] == one or one[: len(wanted)] == wanted for one in mine)
+        return has(self.document, path)
+
+
+@dataclass
+class Thing:
+    """A rendered object, and the sources that made it: patches first, then the file it stands in."""
+
+    data: dict[str, Any]
+    sources: list[Source]
+
+    @property
+    def kind(self) -> str:
+        return str(self.data.get("kind"))
+
+    @property
+    def name(self) -> str:
+        metadata = self.data.get("metadata")
+        return str(metadata.get("name", "")) if isinstance(metadata, dict) else ""
+
+    @property
+    def group(self) -> str:
+        group, slash, _ = str(self.data.get("apiVersion")).partition("/")
+        return group if slash else ""
+
+    def get(self, *path: str | int) -> Any:
+        """The value at a path; None where there is none."""
+        return find(self.data, path)
+
+    def wrong(self, path: Iterable[str | int], message: str) -> Finding:
+        """A finding at a path, in the file that set it. Keys of YAML inside a string may follow the string's path."""
+        path = tuple(path)
+        known = path
+        while known and not has(self.data, known):
+            known = known[:-1]
+        file = self.sources[-1].file
+        for source in self.sources[:-1]:
+            if known and source.sets(known):
+                file = source.file
+                break
+        return Finding(file, write(path), f"{message} ({self.kind} {self.name})")
+
+
+def pointer(text: str) -> tuple[str, ...]:
+    """The keys of a JSON pointer."""
+    return tuple(part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:])
+
+
+def find(data: Any, path: Iterable[str | int]) -> Any:
+    """The value at a path in nested data; None where there is none."""
+    for key in path:
+        if not isinstance(data, dict | list):
+            return None
+        try:
+            data = data[key]  # type: ignore[index]
+        except (IndexError, KeyError, TypeError):
+            return None
+    return data
+
+
+def has(data: Any, path: Iterable[str | int]) -> bool:
+    """Whether nested data has something, be it null, at a path."""
+    *parents, last = tuple(path) or ("",)
+    node = find(data, parents)
+    if isinstance(node, dict):
+        return last in node
+    return isinstance(node, list) and isinstance(last, int) and last < len(node)
+
+
+def write(path: Iterable[str | int]) -> str:
+    """`spec.containers[0].image`; a key with dots or slashes in brackets; `.` for the document itself."""
+    text = ""
+    for key in path:
+        if isinstance(key, int) or "." in key or "/" in key:
+            text += f"[{key}]"
+        else:
+            text += f".{key}" if text else key
+    return text or "."

@@ -1,0 +1,82 @@
+"""The parts of Ray's objects that several checks look at: clusters, their groups, and pods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from k8s.check.findings import Path, Thing
+
+CLUSTERS: dict[str, Path] = {
+    "RayCluster": ("spec",),
+    "RayJob": ("spec", "rayClusterSpec"),
+    "RayService": ("spec", "rayClusterConfig"),
+}
+"""Where the specification of a Ray cluster is, by kind."""
+_PODS: dict[str, Path] = {
+    "Pod": ("spec",),
+    "Deployment": ("spec", "template", "spec"),
+    "StatefulSet": ("spec", "template", "spec"),
+    "DaemonSet": ("spec", "template", "spec"),
+    "ReplicaSet": ("spec", "template", "spec"),
+    "Job": ("spec", "template", "spec"),
+    "CronJob": ("spec", "jobTemplate", "spec", "template", "spec"),
+}
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod's specification in an object. `role`: head, worker or submit in Ray's objects, else empty."""
+
+    thing: Thing
+    path: Path
+    role: str = ""
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        found = self.thing.get(*self.path)
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def labels(self) -> dict[str, str]:
+        found = self.thing.get(*self.path[:-1], "metadata", "labels")
+        return found if isinstance(found, dict) else {}
+
+    def containers(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Containers, those that run first included, with their paths."""
+        for key in ("initContainers", "containers"):
+            for index, container in enumerate(self.spec.get(key) or ()):
+                if isinstance(container, dict):
+                    yield (*self.path, key, index), container
+
+
+def cluster_of(thing: Thing) -> tuple[Path, dict[str, Any]] | None:
+    """Path and specification of an object's Ray cluster."""
+    path = CLUSTERS.get(thing.kind) if thing.group == "ray.io" else None
+    spec = thing.get(*path) if path else None
+    return (path, spec) if path and isinstance(spec, dict) else None
+
+
+def groups_of(thing: Thing) -> Iterator[tuple[Path, dict[str, Any], str]]:
+    """The head's and each worker group's path and specification; `head` or `worker`."""
+    found = cluster_of(thing)
+    if found is None:
+        return
+    path, spec = found
+    if isinstance(spec.get("headGroupSpec"), dict):
+        yield (*path, "headGroupSpec"), spec["headGroupSpec"], "head"
+    for index, group in enumerate(spec.get("workerGroupSpecs") or ()):
+        if isinstance(group, dict):
+            yield (*path, "workerGroupSpecs", index), group, "worker"
+
+
+def pods_of(thing: Thing) -> Iterator[Pod]:
+    """Every pod specification in an object."""
+    if thing.group == "ray.io":
+        for path, _, role in groups_of(thing):
+            yield Pod(thing, (*path, "template", "spec"), role)
+        if isinstance(thing.get("spec", "submitterPodTemplate", "spec"), dict):
+            yield Pod(thing, ("spec", "submitterPodTemplate", "spec"), "submit")
+    elif thing.kind in _PODS and thing.get(*_PODS[thing.kind]):
+        yield Pod(thing, _PODS[thing.kind])

@@ -1,0 +1,176 @@
+"""Names that objects use of each other: what is mounted, taken into the environment, run as or selected exists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from k8s.check.findings import Finding, Path, Thing, find
+from k8s.check.quantities import amount
+from k8s.check.ray_objects import Pod, cluster_of, pods_of
+from k8s.check.rendering import Scene
+
+EXPECTS = "toolace/expects"
+"""An annotation that names what is made by hand, with the keys that it has: `Secret/NAME/KEY`, separated by blanks."""
+
+
+class Known:
+    """Objects of a scene by kind and name, and the keys of Secrets and ConfigMaps; None where these are not known."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._keys: dict[tuple[str, str], set[str] | None] = {}
+        for thing in scene.things:
+            keys = None
+            if thing.kind in ("Secret", "ConfigMap"):
+                parts = (thing.data.get(part) for part in ("data", "stringData", "binaryData"))
+                keys = {key for part in parts if isinstance(part, dict) for key in part}
+            self._keys[thing.kind, thing.name] = keys
+        for thing in scene.things:
+            for word in str((thing.get("metadata", "annotations") or {}).get(EXPECTS, "")).split():
+                kind, _, rest = word.partition("/")
+                name, _, key = rest.partition("/")
+                found = self._keys.setdefault((kind, name), set() if key else None)
+                if found is not None and key:
+                    found.add(key)
+
+    def missing(self, kind: str, name: str, key: str | None = None) -> str | None:
+        """What is wrong with a reference; None where it holds."""
+        if (kind, name) not in self._keys:
+            others = ", ".join(sorted(other for of, other in self._keys if of == kind)) or "none"
+            return (
+                f"there is no {kind} {name!r} (there is: {others}). Add it, or say in the annotation {EXPECTS} that it "
+                "is made by hand"
+            )
+        keys = self._keys[kind, name]
+        if key is not None and keys is not None and key not in keys:
+            return f"{kind} {name!r} has no key {key!r} (it has: {', '.join(sorted(keys)) or 'none'})"
+        return None
+
+
+def check_references(scene: Scene) -> Iterator[Finding]:
+    """Every reference of a scene that leads nowhere."""
+    known = Known(scene)
+    for thing in scene.things:
+        for pod in pods_of(thing):
+            yield from _pod(pod, known)
+        yield from _ray(thing, known)
+    yield from _selectors(scene)
+
+
+def _reference(thing: Thing, path: Path, known: Known, kind: str, name: Any, key: Any = None) -> Iterator[Finding]:
+    if name and (problem := known.missing(kind, str(name), None if key is None else str(key))):
+        yield thing.wrong(path, problem)
+
+
+def _pod(pod: Pod, known: Known) -> Iterator[Finding]:
+    thing, spec = pod.thing, pod.spec
+    account = spec.get("serviceAccountName")
+    if account and account != "default":
+        yield from _reference(thing, (*pod.path, "serviceAccountName"), known, "ServiceAccount", account)
+    for index, secret in enumerate(spec.get("imagePullSecrets") or ()):
+        yield from _reference(
+            thing, (*pod.path, "imagePullSecrets", index, "name"), known, "Secret", secret.get("name")
+        )
+    names = set()
+    for index, volume in enumerate(spec.get("volumes") or ()):
+        names.add(volume.get("name"))
+        yield from _volume(thing, (*pod.path, "volumes", index), volume, known)
+    for claim in thing.get("spec", "volumeClaimTemplates") or ():
+        names.add(find(claim, ("metadata", "name")))
+    for path, container in pod.containers():
+        for index, mount in enumerate(container.get("volumeMounts") or ()):
+            if mount.get("name") not in names:
+                there = ", ".join(sorted(map(str, names))) or "none"
+                where = (*path, "volumeMounts", index, "name")
+                yield thing.wrong(where, f"the pod has no volume {mount.get('name')!r} (it has: {there})")
+        yield from _environment(thing, path, container, known)
+        yield from _limits(thing, path, container)
+
+
+def _volume(thing: Thing, path: Path, volume: dict[str, Any], known: Known) -> Iterator[Finding]:
+    claim = find(volume, ("persistentVolumeClaim", "claimName"))
+    where = (*path, "persistentVolumeClaim", "claimName")
+    yield from _reference(thing, where, known, "PersistentVolumeClaim", claim)
+    places = [((*path, kind), kind, volume.get(kind)) for kind in ("secret", "configMap")]
+    for index, source in enumerate(find(volume, ("projected", "sources")) or ()):
+        places += [
+            ((*path, "projected", "sources", index, kind), kind, source.get(kind)) for kind in ("secret", "configMap")
+        ]
+    for at, kind, source in places:
+        if not isinstance(source, dict) or source.get("optional"):
+            continue
+        field = "secretName" if kind == "secret" and "secretName" in source else "name"
+        named = "Secret" if kind == "secret" else "ConfigMap"
+        yield from _reference(thing, (*at, field), known, named, source.get(field))
+        for index, item in enumerate(source.get("items") or ()):
+            if not known.missing(named, str(source.get(field))):
+                place = (*at, "items", index, "key")
+                yield from _reference(thing, place, known, named, source.get(field), item.get("key"))
+
+
+def _environment(thing: Thing, path: Path, container: dict[str, Any], known: Known) -> Iterator[Finding]:
+    for index, variable in enumerate(container.get("env") or ()):
+        yield from value_from(thing, (*path, "env", index), variable, known)
+    for index, source in enumerate(container.get("envFrom") or ()):
+        for field, kind in (("secretRef", "Secret"), ("configMapRef", "ConfigMap")):
+            named = source.get(field)
+            if isinstance(named, dict) and not named.get("optional"):
+                where = (*path, "envFrom", index, field, "name")
+                yield from _reference(thing, where, known, kind, named.get("name"))
+
+
+def value_from(thing: Thing, path: Path, variable: Any, known: Known) -> Iterator[Finding]:
+    """A variable's value from a Secret or ConfigMap: both and the key must be there."""
+    for field, kind in (("secretKeyRef", "Secret"), ("configMapKeyRef", "ConfigMap")):
+        named = find(variable, ("valueFrom", field))
+        if isinstance(named, dict) and not named.get("optional"):
+            end = "key" if not known.missing(kind, str(named.get("name"))) else "name"
+            where = (*path, "valueFrom", field, end)
+            yield from _reference(thing, where, known, kind, named.get("name"), named.get("key"))
+
+
+def _limits(thing: Thing, path: Path, container: dict[str, Any]) -> Iterator[Finding]:
+    resources = container.get("resources") or {}
+    limits = resources.get("limits") or {}
+    for name, asked in (resources.get("requests") or {}).items():
+        wanted, allowed = amount(asked), amount(limits.get(name))
+        if wanted is not None and allowed is not None and wanted > allowed:
+            where = (*path, "resources", "requests", name)
+            yield thing.wrong(where, f"asks for {asked}, above its limit {limits[name]}")
+
+
+def _ray(thing: Thing, known: Known) -> Iterator[Finding]:
+    path, spec = cluster_of(thing) or ((), {})
+    secret = find(spec, ("authOptions", "secretName"))
+    yield from _reference(thing, (*path, "authOptions", "secretName"), known, "Secret", secret, "auth_token")
+    for field in ("redisPassword", "redisUsername"):
+        place = (*path, "gcsFaultToleranceOptions", field)
+        yield from value_from(thing, place, find(spec, ("gcsFaultToleranceOptions", field)), known)
+    address = str(find(spec, ("gcsFaultToleranceOptions", "redisAddress")) or "")
+    host = address.rpartition("://")[2].partition(":")[0]
+    if host and "." not in host and (problem := known.missing("Service", host)):
+        yield thing.wrong((*path, "gcsFaultToleranceOptions", "redisAddress"), problem)
+
+
+def _selectors(scene: Scene) -> Iterator[Finding]:
+    pods = [pod for thing in scene.things for pod in pods_of(thing)]
+    for thing in scene.things:
+        if thing.kind not in ("PodDisruptionBudget", "Service"):
+            continue
+        below = ("spec", "selector", "matchLabels") if thing.kind == "PodDisruptionBudget" else ("spec", "selector")
+        labels = thing.get(*below)
+        if not isinstance(labels, dict) or not labels or any(key.startswith("ray.io/") for key in labels):
+            continue  # the operator puts its own labels on pods: who has them is not written here
+        chosen = [pod for pod in pods if labels.items() <= pod.labels.items()]
+        if not chosen:
+            yield thing.wrong(below, f"selects no pod: no pod template has the labels {labels}")
+        elif thing.kind == "PodDisruptionBudget" and any(pod.role for pod in chosen):
+            yield from _budget(thing)
+
+
+def _budget(thing: Thing) -> Iterator[Finding]:
+    """Pods of a RayCluster have an owner without a scale resource: a share of its pods cannot be told."""
+    if "maxUnavailable" in thing.data["spec"]:
+        yield thing.wrong(("spec", "maxUnavailable"), "does not work for Ray's pods: use minAvailable with an integer")
+    elif not isinstance(thing.get("spec", "minAvailable"), int):
+        yield thing.wrong(("spec", "minAvailable"), "must be an integer for Ray's pods, not a percentage")

