@@ -229,9 +229,9 @@ def definition_of(tool: SyntheticTool) -> tuple[str, dict[str, Any], list[str]]:
     """The name, properties and required parameters of a tool, read from nothing but its description."""
     known = catalogue()
     verbs = {words: verb for verb, (common, _) in VERBS.items() for words in common}
-    act, rest = groups(r"(.+?)(?:\. Takes |\. Needs |, given |\. Required: )(.+)\.", tool.tool.description)
-    verb, domain, noun = groups(r"(?:tool to )?(.+) (?:a|the) (\w+) (\w+)", act.lower())
-    needed, *free = re.split(r",? and,? optionally,? |; |\. Optional: ", rest.removesuffix(" optional"))
+    act, rest = groups(r"(.+?)(?:\. Takes |\. Needs |\. Required: )(.+)\.", tool.tool.description)
+    verb, domain, noun = groups(r"(.+) (?:a|the) (\w+) (\w+)", act.lower())
+    needed, *free = re.split(r" and, optionally, |; |\. Optional: ", rest.removesuffix(" optional"))
     words = "|".join(re.escape(text) for text in sorted([*known, f"{noun} id"], key=len, reverse=True))
     properties: dict[str, Any] = {}
     required: list[str] = []
