@@ -75,7 +75,7 @@ await until(() => items() > 0);
 seen.overflow = document.documentElement.scrollWidth - document.documentElement.clientWidth;
 set("f-error", "tie"); seen.tied = status(); seen.tie = await opened();
 set("f-error", ""); set("f-class", "query: accepted, right"); seen.accepted = status(); seen.body = await opened();
-set("f-class", ""); set("f-text", "no tools. </script>");
+set("f-class", ""); set("f-text", "no tools.");
 await until(() => status().includes("match"));
 seen.unread = items();
 await opened();

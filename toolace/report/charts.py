@@ -53,7 +53,7 @@ class _Axis:
     step: float
 
     def slanted(self, name: str) -> bool:
-        return len(name) * 7.0 > self.step
+        return len(name) * 7.0 + 4 > self.step
 
     @property
     def bottom(self) -> float:

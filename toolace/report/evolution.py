@@ -127,21 +127,16 @@ def reasons_table(facts: RunFacts) -> Table | None:
     rounds = facts.evolutions
     found = {reason for model in rounds for reason in model.evolved["rejected"]}
     names = [name for name in MEANING if name in found] + sorted(found - MEANING.keys())
-    rows = [
-        [name, MEANING.get(name, ""), *(_int(model.evolved["rejected"].get(name, 0)) for model in rounds)]
-        for name in names
-    ]
+    rows = [[_meant(name), *(_int(model.evolved["rejected"].get(name, 0)) for model in rounds)] for name in names]
     if any(map(failed_queries, (model.evolved for model in rounds))):
-        rows.append(["failed", "no record: see the errors", *(_int(failed_queries(m.evolved)) for m in rounds)])
+        rows.append(["failed: no answer", *(_int(failed_queries(model.evolved)) for model in rounds)])
     if not rows:
         return None
-    return Table(
-        "Queries dropped by reason", ["reason", "what it means", *(model.label for model in rounds)], rows, text=2
-    )
+    return Table("Queries dropped by reason", ["reason", *(model.label for model in rounds)], rows)
 
 
 def tasks_table(facts: RunFacts) -> Table | None:
-    """The sub-tasks on the test split, and why answers to them were of no use."""
+    """The sub-tasks on the test split."""
     models = [model for model in facts.models if model.tasks]
     shares = {
         "definition_valid": "definitions valid",
@@ -157,14 +152,23 @@ def tasks_table(facts: RunFacts) -> Table | None:
             model.label,
             *(_int(model.tasks.get(name)) for name in ("definitions", "queries", "errors")),
             *(_share(model.tasks.get(name)) for name in known),
-            ", ".join(f"{reason} {number:,}" for reason, number in model.tasks.get("reasons", {}).items()),
         ]
         for model in models
     ]
     if not rows:
         return None
-    head = ["model", "definitions asked", "queries asked", "failed", *known.values(), "not usable, by reason"]
+    head = ["model", "definitions asked", "queries asked", "failed", *known.values()]
     return Table("Sub-tasks, test split", head, rows)
+
+
+def task_reasons_table(facts: RunFacts) -> Table | None:
+    """Answers to the sub-tasks that are no usable tools, by why."""
+    models = [model for model in facts.models if model.tasks]
+    names = sorted({name for model in models for name in model.tasks.get("reasons", {})})
+    if not names:
+        return None
+    rows = [[name, *(_int(model.tasks.get("reasons", {}).get(name, 0)) for model in models)] for name in names]
+    return Table("Sub-tasks: answers that are no usable tools", ["reason", *(model.label for model in models)], rows)
 
 
 def evolution_charts(facts: RunFacts) -> list[Markup]:
@@ -239,6 +243,10 @@ def _series(name: str, values: Iterable[tuple[int, str, float | None]], color: s
     found = [(i, label, value) for i, label, value in values if value is not None]
     titles = [f"{label}, {name}: {percent(value)}" for _, label, value in found]
     return Series(name, [(i, value) for i, _, value in found], color, shape, titles=titles)
+
+
+def _meant(reason: str) -> str:
+    return f"{reason}: {MEANING[reason]}" if reason in MEANING else reason
 
 
 def _part(part: int, whole: int) -> float | None:

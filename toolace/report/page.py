@@ -56,6 +56,7 @@ def render(facts: RunFacts) -> str:
         "evolution_charts": evolution.evolution_charts(facts),
         "reasons": evolution.reasons_table(facts),
         "tasks": evolution.tasks_table(facts),
+        "task_reasons": evolution.task_reasons_table(facts),
         "tasks_chart": evolution.tasks_chart(facts),
         "curves": plots.curves(facts),
         "training": tables.training(facts),

@@ -165,9 +165,10 @@ def curves(facts: RunFacts) -> list[Markup]:
     """Loss, loss by what a row teaches where there are several such kinds, and learning rate of every training."""
     trained = [model for model in facts.models if model.steps]
     kinds = sorted({kind for model in trained for step in model.steps for kind in step.get(BY_KIND, ())}, key=_place)
-    names = {"loss": "Training loss", "lr": "Learning rate"}
+    names = {"loss": "Training loss"}
     if len(kinds) > 1:
         names |= {f"{BY_KIND}/{kind}": f"Training loss: {kind} rows" for kind in kinds}
+    names["lr"] = "Learning rate"
     charts = (_curve(name, title, trained) for name, title in names.items())
     return [chart for chart in charts if chart]
 
