@@ -38,6 +38,13 @@ def on_s3(object_server: Any, monkeypatch: pytest.MonkeyPatch) -> Store:
     return Store(f"{object_server.bucket('runs')}/cluster/demo")
 
 
+def has(run: Store, path: str) -> bool:
+    """Whether a run that is at work has a file yet."""
+    events = run.read("events.jsonl").decode() if run.exists("events.jsonl") else ""
+    assert "run_stopped" not in events, events[-3000:]
+    return run.exists(path)
+
+
 def processes(cluster: Any, text: str) -> list[psutil.Process]:
     """Processes of the cluster with a text in their command lines; not the shells that started them."""
     found = []
@@ -58,19 +65,20 @@ def test_a_submitted_run_on_object_storage_whose_driver_is_killed(
     command = ["run", *options(on_s3.uri.rpartition("/")[0])]
     submit = [*TOOLACE, "submit", "--driver-cpus", "0.5"]
     assert "submitted demo-1\n" in call([*submit, "--", *command], env)
-    eventually(lambda: on_s3.exists("round-1/probe/part-00001.parquet"), "records of the probe")
+    eventually(lambda: has(on_s3, "base/eval-dev/begun.json"), "the first rollout")
     # Both doors are shut: by the job table before anything is sent, by the run's lock for whoever comes another way.
     said = call([*submit, "--", *command], env, code=1)
     assert re.search(rf"error: demo-1 is running since .* works on {on_s3.uri}", said), said
     said = call([RAY, "job", "submit", "--working-dir", ".", "--", "python", "ray_jobs/train_rounds.py", *command[1:]],
                 env, code=1)  # fmt: skip
     assert "is in use by process" in said and "stop it" in said, said
+    eventually(lambda: has(on_s3, "round-1/probe/part-00001.parquet"), "records of the probe")
     (driver,) = processes(local_cluster, "-m toolace run")
     driver.send_signal(signal.SIGKILL)
     eventually(lambda: "demo-1   FAILED" in call([*TOOLACE, "submit", "--name", "demo", "--status"], env), "its end")
     assert on_s3.exists("lock.json") and not on_s3.exists("summary.json")
     assert "submitted demo-2\n" in call([*submit, "--", *command], env)
-    eventually(lambda: on_s3.exists("round-1/eval-dev/begun.json"), "the evaluation")
+    eventually(lambda: has(on_s3, "round-1/eval-dev/begun.json"), "the evaluation")
     (actor,) = eventually(lambda: processes(local_cluster, "ShardActor)).submit"), "an engine at work")
     actor.send_signal(signal.SIGKILL)
     said = call([*TOOLACE, "submit", "--name", "demo", "--follow"], env)

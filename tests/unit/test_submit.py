@@ -29,10 +29,15 @@ def test_a_run_is_known_by_its_settings(tmp_path: Path) -> None:
         what_runs(["run", "--config", "nothing.yaml"], tmp_path)
 
 
-def test_other_commands_are_known_by_their_directory() -> None:
+def test_other_commands_are_known_by_their_directory_or_their_settings(tmp_path: Path) -> None:
     assert what_runs(["evaluate", "--data", "x", "--out", "s3://b/scores/"], ROOT) == ("scores", "s3://b/scores/")
     assert what_runs(["doctor"], ROOT) == ("doctor", None)
     assert what_runs([], ROOT) == (None, None)
+    settings = tmp_path / "other.yaml"
+    settings.write_text("name: other\nunknown: {to: run}\n")
+    command = ["evolve", "--config", str(settings)]
+    assert what_runs(command, ROOT) == ("other", None)
+    assert what_runs([*command, "--set", "root=/mnt/runs/", "--set", "name=b"], ROOT) == ("b", "/mnt/runs/b")
     with pytest.raises(ConfigError, match="expected one argument"):
         what_runs(["evaluate", "--out"], ROOT)
 

@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
-from toolace.config import load_config
+from toolace.config import apply_override, load_config
 from toolace.errors import ConfigError
 from toolace.rounds.cluster import is_relative
+from toolace.settings_file import read_settings
 
 
 def submit(
@@ -104,12 +105,19 @@ def what_runs(command: Sequence[str], working_dir: Path) -> tuple[str | None, st
         options, _ = parser.parse_known_args(list(command[1:]))
     except argparse.ArgumentError as error:
         raise ConfigError(f"cannot read the command after --: {error}") from None
+    file = working_dir / options.config if options.config else None
     if command and command[0] == "run":
-        settings = load_config(working_dir / options.config if options.config else None, options.set)
+        settings = load_config(file, options.set)
         return settings.name, settings.run_dir
     if options.out:
         return options.out.rstrip("/").rpartition("/")[2], options.out
-    return (command[0] if command else None), None
+    if file is None:
+        return (command[0] if command else None), None
+    data = read_settings(file)
+    for one in options.set:
+        apply_override(data, one)
+    name = str(data.get("name", command[0]))
+    return name, f"{str(data['root']).rstrip('/')}/{name}" if "root" in data else None
 
 
 def check_reachable(place: str) -> None:
