@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pickle
@@ -305,9 +306,16 @@ def test_a_lock_that_was_taken_over_since_it_was_judged_dead_is_left_alone(
     assert run.read_json("lock.json")["token"] == "theirs"
 
 
-def test_of_several_that_take_over_at_once_one_gets_the_lock(tmp_path: Path) -> None:
-    run = Store(str(tmp_path))
-    for _ in range(5):
+def test_of_several_that_take_over_at_once_one_gets_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, judge = Store(str(tmp_path)), RunLock._refuse_living
+    pauses = itertools.count()
+
+    def slow(lock: RunLock, seen: bytes) -> None:
+        judge(lock, seen)
+        time.sleep(next(pauses) % 8 * 0.005)  # others take over between the look and the deed
+
+    monkeypatch.setattr(RunLock, "_refuse_living", slow)
+    for _ in range(3):
         run.write("lock.json", lock_of(1, lock_module.STALE_S + 5, space="another boot pid:[1]"))
         start, tried = threading.Barrier(8), threading.Barrier(8)
         held: list[str] = []

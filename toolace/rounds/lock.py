@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import _thread
 import fcntl
 import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -176,7 +176,8 @@ class RunLock:
                     continue
             except StorageError:  # storage that fails for a while must not cost the lock: beat again
                 continue
-            _thread.interrupt_main()
+            # A real signal, as it also ends a wait: `_thread.interrupt_main` is seen only when that returns.
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
             return
 
     def _mine(self) -> bool:
