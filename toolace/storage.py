@@ -13,8 +13,8 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -186,6 +186,34 @@ class Store:
             return False
         except OSError as error:
             raise self._failed("create", path, error) from None
+
+    def delete_if(self, path: str, right: Callable[[bytes], bool]) -> bool:
+        """Delete a file if what it holds is `right`; False where it is not, or where there is none.
+
+        On local and mounted places the file gets a name of its own before it is looked at, so that no other file is
+        deleted than the one that was seen; a wrong one is put back. On object stores these are two steps.
+        """
+        if self.local is None:
+            if not self.exists(path) or not right(self.read(path)):
+                return False
+            self.delete(path)
+            return True
+        place = self.local / path
+        aside = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}.tmp")
+        try:
+            place.rename(aside)
+            data = aside.read_bytes()
+            if right(data):
+                aside.unlink()
+                return True
+            with suppress(FileExistsError):  # another writer has made one of its own meanwhile
+                _link(aside, str(place), data)
+            aside.unlink()
+            return False
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise self._failed("delete", path, error) from None
 
     def age(self, path: str) -> float:
         """Seconds since a file was last written; 0 where the place does not tell."""

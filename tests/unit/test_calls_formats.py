@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolace.calls import Call, CallFormat, parse_answer, parse_calls, render_calls
+from toolace.calls import Call, CallFormat, json_calls, parse_answer, parse_calls, render_calls
 from toolace.errors import ConfigError, DataError, ParseError
 
 FORMATS: tuple[CallFormat, ...] = ("pythonic", "hermes", "llama3_json")
@@ -457,3 +457,28 @@ def test_alphabet_of_plain_argument_names() -> None:
     for character in string.printable:
         calls = [Call(name=f"f{character}g", arguments={f"a{character}b": 1})]
         assert parse_calls(render_calls(calls)) == calls
+
+
+@pytest.mark.parametrize("broken", ["NaN", "1e999", '{"b":1,"b":2}', "0"])
+def test_reading_objects_within_unreadable_ones_is_bounded(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each `{` would be read to the same far place again; the work is counted, not timed."""
+    read = []
+
+    class Counted:
+        def raw_decode(self, text: str, pos: int) -> Any:
+            read.append(len(text) - pos)
+            return decoder.raw_decode(text, pos)
+
+    decoder = json_calls._JSON
+    monkeypatch.setattr(json_calls, "_JSON", Counted())
+    call = '{"name": "f", "parameters": {}}'
+    for nest, size, calls in ((300, 1_000_000, None), (20, 100_000, 1), (300, 2_000, 1)):
+        read.clear()
+        ones = "1," * (size // 2)
+        text = '{"k":"\\ud800","a":' * nest + f"[{ones}{broken}]" + "}" * nest + call
+        if calls is None:
+            with pytest.raises(ParseError, match="too many objects within objects that cannot be read"):
+                parse_calls(text, "llama3_json")
+            assert sum(read) < json_calls.MAX_AGAIN + 2 * len(text)
+        else:
+            assert parse_calls(text, "llama3_json")[-1] == Call(name="f")

@@ -115,6 +115,7 @@ def test_dry_run_of_evolution_names_its_stages(run: Any, tmp_path: Path, tiny_ba
         (("run", "--dry-run", "--set", "model.path=file:///none/model"), "file:///none/model"),
         (("data", "check", "missing.jsonl"), "missing.jsonl"),
         (("data", "generate", "x", "--profile", "odd"), "odd"),
+        (("data", "generate", "x", "--split", "nope"), "train, dev, test"),
         (("report", "no/such/run"), "no/such/run"),
         (("report", "no/such/run", "--json"), "no/such/run"),
         (("refine", "hi", "--tools", "missing.json"), "missing.json"),
@@ -152,3 +153,12 @@ def test_doctor_says_what_it_found(run: Any, tmp_path: Path) -> None:
     code, out, _ = run("doctor", "--json", "--storage", "/proc/nowhere")
     failed = [check for check in json.loads(out)["checks"] if not check["ok"]]
     assert code == 1 and failed[-1]["name"] == "storage" and "/proc/nowhere" in failed[-1]["advice"]
+
+
+def test_a_full_disk_behind_the_output_is_one_clear_error() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "toolace", "config"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: cannot write the output: ") and "No space left" in done.stderr

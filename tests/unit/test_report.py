@@ -251,6 +251,17 @@ def test_damage_is_named_and_the_rest_is_shown(tmp_path: Path) -> None:
     assert "Round 2 answers" in text
 
 
+@pytest.mark.parametrize("damage", ["5", "[]", "null", '{"counts": 5}'])
+def test_json_that_is_not_what_it_should_be_is_named_too(tmp_path: Path, damage: str) -> None:
+    run = FakeRun(tmp_path, rows=12).finish()
+    (tmp_path / "fake/round-2/train/done.json").write_text(f"{damage}\n")
+    with (tmp_path / "fake/events.jsonl").open("a") as stream:
+        stream.write("5\n")
+    text = Page(Path(write_report(run)).read_text()).text
+    assert re.search(r"Incomplete: [^\n]*round-2/train/done.json", text)
+    assert re.search(r"Incomplete: [^\n]*events.jsonl cannot be read: a line holds 5, not an object", text)
+
+
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"no run\.json in .*Give one"):
         write_report(Store(str(tmp_path)))

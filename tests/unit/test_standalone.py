@@ -8,13 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from report_runs import FakeRun
 
 from toolace.config import Config, load_config
 from toolace.corpus import direct_row, write_corpus
 from toolace.data.shards import write_shards
 from toolace.data.synthetic import generate
 from toolace.errors import ClusterError, DataError, StorageError
-from toolace.rounds.standalone import evaluate_samples, probe_samples, train_corpus
+from toolace.rounds.standalone import evaluate_samples, probe_samples, select_records, train_corpus
 from toolace.storage import Store
 
 
@@ -72,3 +73,12 @@ def test_another_corpus_of_the_same_size_is_refused(config: Config, tmp_path: Pa
     corpus.write("part-00000.parquet", data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
     with pytest.raises(StorageError, match=r"(?s)stage corpus.*input\.part-00000\.parquet: '.* bytes, sha256"):
         train_corpus(config, corpus.uri, str(tmp_path / "out"))
+
+
+def test_records_of_another_stage_are_no_probe(config: Config, tmp_path: Path) -> None:
+    run = FakeRun(tmp_path, rows=12).finish()
+    probe, other = run.at("round-1/probe"), run.at("round-1/eval-test")
+    assert select_records(config, probe, probe).probed
+    for given in ((other, None), (probe, other)):
+        with pytest.raises(DataError, match=r"eval-test does not hold the records of a probe \(\w+: .*Give"):
+            select_records(config, *given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pickle
@@ -9,6 +10,7 @@ import resource
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -274,13 +276,81 @@ def test_a_lock_that_cannot_be_given_back_does_not_hide_what_stopped_the_run(
 ) -> None:
     run = Store(str(tmp_path))
 
-    def broken(path: str = "") -> bool:
+    def broken(*_: object) -> bool:
         raise StorageError("the storage is away")
 
     with pytest.raises(ValueError, match="the reason"), RunLock(run):
-        monkeypatch.setattr(run, "exists", broken)
+        monkeypatch.setattr(run, "delete_if", broken)
         raise ValueError("the reason")
     monkeypatch.undo()
     run.delete("lock.json")
     with pytest.raises(StorageError, match="away"), RunLock(run):
-        monkeypatch.setattr(run, "exists", broken)
+        monkeypatch.setattr(run, "delete_if", broken)
+
+
+def test_a_lock_that_was_taken_over_since_it_was_judged_dead_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Store(str(tmp_path))
+    run.write("lock.json", lock_of(1, lock_module.STALE_S + 5, space="another boot pid:[1]"))
+    judge = RunLock._refuse_living
+
+    def slow(lock: RunLock, seen: bytes) -> None:
+        judge(lock, seen)
+        run.write("lock.json", foreign_lock())  # a driver of another machine was faster
+
+    monkeypatch.setattr(RunLock, "_refuse_living", slow)
+    with pytest.raises(StorageError, match="locked by another driver at the same moment"):
+        RunLock(run).__enter__()
+    assert [file.name for file in tmp_path.iterdir()] == ["lock.json"] and run.read("lock.json")
+    assert run.read_json("lock.json")["token"] == "theirs"
+
+
+def test_of_several_that_take_over_at_once_one_gets_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, judge = Store(str(tmp_path)), RunLock._refuse_living
+    pauses = itertools.count()
+
+    def slow(lock: RunLock, seen: bytes) -> None:
+        judge(lock, seen)
+        time.sleep(next(pauses) % 8 * 0.005)  # others take over between the look and the deed
+
+    monkeypatch.setattr(RunLock, "_refuse_living", slow)
+    for _ in range(3):
+        run.write("lock.json", lock_of(1, lock_module.STALE_S + 5, space="another boot pid:[1]"))
+        start, tried = threading.Barrier(8), threading.Barrier(8)
+        held: list[str] = []
+
+        def take(start: threading.Barrier, tried: threading.Barrier, held: list[str]) -> None:
+            lock = RunLock(Store(str(tmp_path)))
+            start.wait()
+            try:
+                lock.__enter__()
+            except StorageError:
+                tried.wait()
+                return
+            held.append(lock._token)
+            tried.wait()
+            lock.__exit__(None, None, None)
+
+        threads = [threading.Thread(target=take, args=(start, tried, held)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(held) == 1 and not list(tmp_path.iterdir())
+
+
+def test_only_the_file_that_was_seen_is_deleted(tmp_path: Path) -> None:
+    place = Store(str(tmp_path))
+
+    def look(data: bytes) -> bool:
+        place.write("a", b"newer")
+        return data == b"mine"
+
+    for content, found in ((b"mine", True), (b"theirs", False)):
+        place.write("a", content)
+        assert place.delete_if("a", look) is found
+        assert place.read("a") == b"newer"
+    assert not place.delete_if("a", lambda data: data == b"mine") and place.read("a") == b"newer"
+    assert place.delete_if("a", lambda data: True) and not place.delete_if("a", lambda data: True)
+    assert not list(tmp_path.iterdir())

@@ -21,6 +21,9 @@ from toolace.errors import DataError, ParseError
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 PYTHON_TAG = "<|python_tag|>"
+MAX_AGAIN = 1 << 24
+"""Characters of an answer that are read again, for the objects within unreadable ones, before it is refused: a fraction
+of a second. Answers of less than 10,000 characters cannot come to this."""
 _NAMED = re.compile(r"\{\s*+(['\"])name\1\s*+:")
 _OBJECT = re.compile(r"\{(?=\s*+['\"])")
 _NAME_KEY = re.compile(r"(['\"])name\1\s*+:")
@@ -78,11 +81,12 @@ def read_hermes(text: str) -> tuple[list[Call], str] | None:
 def read_llama3(text: str) -> tuple[list[Call], str] | None:
     """The calls of all objects that are calls and the text around them; None without any; `ParseError` if broken.
 
-    An object is a call when it has a name and parameters. Other objects belong to the text around.
+    An object is a call when it has a name and parameters. Other objects belong to the text around; those within one
+    that cannot be read are read on their own.
     """
     calls: list[Call] = []
     around: list[str] = []
-    kept = pos = key = 0
+    kept = pos = key = again = 0
     while (head := _OBJECT.search(text, pos)) is not None:
         start = head.start()
         if key <= start:  # objects behind the last name are no calls: they need not be read
@@ -97,6 +101,9 @@ def read_llama3(text: str) -> tuple[list[Call], str] | None:
             if named:
                 raise
             pos = max(start + 1, error.pos)
+            again += max(0, error.reach - pos)
+            if again > MAX_AGAIN:
+                raise ParseError(f"too many objects within objects that cannot be read, the last: {error}") from None
             continue
         pos = end
         if named or ("name" in value and ("parameters" in value or "arguments" in value)):
@@ -143,12 +150,15 @@ def _read_object(text: str, pos: int) -> tuple[dict[str, Any], int]:
         try:
             return read_value(text, pos, depth=-2)
         except UnreadableError as unreadable:
-            unreadable.pos = max(unreadable.pos, error.pos if isinstance(error, json.JSONDecodeError) else 0)
+            if isinstance(error, json.JSONDecodeError):
+                unreadable.pos = max(unreadable.pos, error.pos)
+            else:  # a hook does not know where it was called
+                unreadable.reach = len(text)
             raise unreadable from None
     if text.count("{", pos, end) + text.count("[", pos, end) > MAX_DEPTH and not all(map(_flat, value.values())):
-        fail(f"lists and objects are nested deeper than {MAX_DEPTH}", text, pos)
+        fail(f"lists and objects are nested deeper than {MAX_DEPTH}", text, pos, end)
     if text.find("\\u", pos, end) >= 0 and not _is_unicode(value):
-        fail("half a surrogate pair in an object", text, pos)
+        fail("half a surrogate pair in an object", text, pos, end)
     return value, end
 
 

@@ -55,16 +55,17 @@ _SIMPLE = {
 
 
 class UnreadableError(ParseError):
-    """Reading stopped at character `pos`."""
+    """Reading stopped at character `pos`; `reach` is how far the text was read where that is farther, else 0."""
 
     pos = 0
+    reach = 0
 
 
-def fail(what: str, text: str, pos: int) -> NoReturn:
+def fail(what: str, text: str, pos: int, reach: int = 0) -> NoReturn:
     """Raise `UnreadableError` that names the place and shows what stands there."""
     found = repr(text[pos : pos + 24]) if pos < len(text) else "the end of the text"
     error = UnreadableError(f"{what} at character {pos}, found {found}")
-    error.pos = pos
+    error.pos, error.reach = pos, reach
     raise error
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 
 import typer
@@ -9,6 +11,8 @@ import typer
 from toolace import __version__
 from toolace.cli import compare, data, doctor, evaluate, keys, refine, run, serve, stages, submit
 from toolace.errors import ToolaceError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(
     name="toolace",
@@ -49,6 +53,13 @@ def main() -> None:
         app()
     except ToolaceError as error:
         typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        typer.echo(f"error: cannot write the output: {error}. Free some space, or send it elsewhere", err=True)
+        # What is still in the buffer would fail again, and with a traceback, when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
 

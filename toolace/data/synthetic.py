@@ -13,7 +13,7 @@ import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from toolace.calls.schema import Call, Chat, Message, Sample
 from toolace.data.synthetic_damage import damage
@@ -265,10 +265,12 @@ def generate(
     of the references are damaged, and say so in `source`. `start` skips ahead to that row number at no cost.
 
     Raises:
-        DataError: an unknown profile.
+        DataError: an unknown profile or split.
     """
     if profile not in PROFILES:
         raise DataError(f"unknown synthetic profile {profile!r}: use one of {', '.join(PROFILES)}")
+    if split not in get_args(Split):
+        raise DataError(f"unknown split {split!r}: use one of {', '.join(get_args(Split))}")
     chosen = PROFILES[profile]
     tools = universe(chosen.world, "train" if chosen.world == "base" else split)
     made, row = 0, start

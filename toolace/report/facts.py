@@ -137,6 +137,12 @@ def gather(run: Store) -> RunFacts:
     def lines(path: str) -> list[dict[str, Any]]:
         return _json_lines(run.read(path))
 
+    def read_object(path: str) -> dict[str, Any]:
+        found = run.read_json(path)
+        if not isinstance(found, dict) or not isinstance(found.get("counts", {}), dict):
+            raise StorageError(f"it holds {str(found)[:80]}")
+        return found
+
     record = run.read_json("run.json")
     if not isinstance(record, dict):
         raise StorageError(
@@ -147,7 +153,7 @@ def gather(run: Store) -> RunFacts:
     begun: list[str] = []
     for name in stage_places(run):
         if run.exists(f"{name}/{DONE}"):
-            marker: dict[str, Any] = optional(f"{name}/{DONE}", run.read_json, {})
+            marker: dict[str, Any] = optional(f"{name}/{DONE}", read_object, {})
             stages[name] = dict(marker.get("counts", {}))
         elif run.exists(f"{name}/begun.json"):
             begun.append(name)
@@ -178,7 +184,7 @@ def gather(run: Store) -> RunFacts:
         stages=stages,
         begun=begun,
         models=models,
-        summary=optional("summary.json", run.read_json, None),
+        summary=optional("summary.json", read_object, None),
         quarantine=optional(
             "data/quarantine.jsonl", lambda path: _json_lines(run.read(path), limit=QUARANTINE_SHOWN), []
         ),
@@ -287,4 +293,7 @@ def stage_places(run: Store) -> Iterator[str]:
 def _json_lines(data: bytes, limit: int | None = None) -> list[dict[str, Any]]:
     """Whole lines of a JSON Lines file; a last line without its end was cut by a killed writer and is left out."""
     lines = [line for line in data.decode().split("\n")[:-1] if line.strip()]
-    return [json.loads(line) for line in lines[:limit]]
+    found = [json.loads(line) for line in lines[:limit]]
+    if odd := [value for value in found if not isinstance(value, dict)]:
+        raise ValueError(f"a line holds {str(odd[0])[:80]}, not an object")
+    return found

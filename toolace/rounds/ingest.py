@@ -36,7 +36,10 @@ def data_stage(run: Run) -> Stage:
         except DataError as error:
             if not run.store.exists(f"data/{DONE}"):
                 raise
-            made_from["input"] = run.store.read_json(f"data/{DONE}")["made_from"].get("input")
+            known = run.store.read_json(f"data/{DONE}")
+            if not isinstance(known, dict) or not isinstance(known.get("made_from"), dict):
+                raise  # the marker is damaged: nothing tells what was read
+            made_from["input"] = known["made_from"].get("input")
             run.progress.say(f"not checked whether the data is still the same, going on with what was read: {error}")
     return run.stage("data", made_from)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import _thread
+import fcntl
 import json
 import os
+import signal
 import socket
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -46,7 +49,9 @@ class RunLock:
     """Holds `lock.json` of a run while in the `with` block.
 
     Raises `StorageError` with owner and age when another driver holds it. A lock whose owner is dead (same machine:
-    the process is gone; otherwise: no heartbeat for `STALE_S`) is taken over, and so is a damaged one of that age.
+    the process is gone; otherwise: no heartbeat for `STALE_S`) is taken over, and so is a damaged one of that age. Of
+    several that take over at the same moment one gets it: on local and mounted places a lock is only deleted if it is
+    the one that was judged dead, and only its own by the driver that gives it back.
 
     Every heartbeat looks first whether the lock is still this driver's. One that was silent too long, and was taken
     over, is interrupted and ends with a `StorageError`; it never writes over its successor's lock. On object stores,
@@ -71,7 +76,7 @@ class RunLock:
             time.sleep(
                 1.0
             )  # object stores have no exclusive create: the last of two writers wins, the other sees it here
-        found = self._read()
+        found = _owner(self._run.read(self.FILE))
         if found is None or found.token != self._token:
             raise self._lost()
         _HELD.add(self._token)
@@ -91,8 +96,7 @@ class RunLock:
                 "same command again"
             ) from None
         try:
-            if self._mine():
-                self._run.delete(self.FILE)
+            self._run.delete_if(self.FILE, lambda data: (owner := _owner(data)) is None or owner.token == self._token)
         except StorageError:
             if error is None:  # what stopped the run says more than a lock that cannot be given back
                 raise
@@ -102,20 +106,39 @@ class RunLock:
         owner = Owner(socket.gethostname(), pid, self._token, self._started, time.time(), _space(), _born(pid) or "")
         return json.dumps(asdict(owner)).encode()
 
-    def _read(self) -> Owner | None:
-        """The owner in the lock file; None where the file is damaged."""
-        try:
-            found = json.loads(self._run.read(self.FILE))
-            owner = Owner(**found)
-            return Owner(
-                str(owner.host), int(owner.pid), str(owner.token), float(owner.started), float(owner.heartbeat),
-                str(owner.space), str(owner.born),
-            )  # fmt: skip
-        except (ValueError, TypeError, OverflowError):
-            return None
-
     def _take_over(self) -> None:
-        found = self._read()
+        with self._one_at_a_time():
+            try:
+                seen = self._run.read(self.FILE)
+            except StorageError:
+                if self._run.exists(self.FILE):
+                    raise
+                seen = None  # given back since
+            if seen is not None:
+                self._refuse_living(seen)
+                # Another driver may have judged the same, and hold the run by now: only what was judged goes.
+                if not self._run.delete_if(self.FILE, lambda data: data == seen):
+                    raise self._lost()
+            if not self._run.create_new(self.FILE, self._content()):
+                raise self._lost()
+
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        """Those who take over wait for one another, where the filesystem can; the system ends the wait if one dies."""
+        if self._run.local is None:
+            yield
+            return
+        folder = os.open(self._run.local, os.O_RDONLY)
+        try:
+            with suppress(OSError):
+                fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
+
+    def _refuse_living(self, seen: bytes) -> None:
+        """Raise `StorageError` where the owner lives, or may."""
+        found = _owner(seen)
         if found is None:
             age = self._run.age(self.FILE)
             if age < STALE_S:
@@ -124,14 +147,7 @@ class RunLock:
                     f"{age:.0f} s ago). Where no driver works on the run it is safe to delete that file; after "
                     f"{STALE_S:.0f} s without a change the same command takes it over"
                 )
-        else:
-            self._refuse_living(found)
-        self._run.delete(self.FILE)
-        if not self._run.create_new(self.FILE, self._content()):
-            raise self._lost()
-
-    def _refuse_living(self, found: Owner) -> None:
-        """Raise `StorageError` where the owner lives, or may."""
+            return
         silent = time.time() - found.heartbeat
         known = _alive(found)
         if known is False or (known is None and silent >= STALE_S):
@@ -160,18 +176,31 @@ class RunLock:
                     continue
             except StorageError:  # storage that fails for a while must not cost the lock: beat again
                 continue
-            _thread.interrupt_main()
+            # A real signal, as it also ends a wait: `_thread.interrupt_main` is seen only when that returns.
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
             return
 
     def _mine(self) -> bool:
         """Whether the lock file is still this driver's; one that is gone or damaged is nobody else's."""
         if not self._run.exists(self.FILE):
             return True
-        found = self._read()
+        found = _owner(self._run.read(self.FILE))
         if found is None or found.token == self._token:
             return True
         self._successor = found
         return False
+
+
+def _owner(data: bytes) -> Owner | None:
+    """The owner in a lock file; None where the file is damaged."""
+    try:
+        owner = Owner(**json.loads(data))
+        return Owner(
+            str(owner.host), int(owner.pid), str(owner.token), float(owner.started), float(owner.heartbeat),
+            str(owner.space), str(owner.born),
+        )  # fmt: skip
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def _alive(owner: Owner) -> bool | None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from toolace.config import Config
 from toolace.data import load_samples
 from toolace.data.contents import describe_contents
@@ -66,13 +68,23 @@ def train_corpus(config: Config, corpus: str, out: str) -> dict[str, Any]:
 
 def select_records(config: Config, probe: str, previous: str | None = None) -> Selection:
     """Select from the records of a probe directory, under the rule of `config` (see `toolace.selection`)."""
-    found = list(read_records(probe))
-    kept = [ProbeRecord.model_validate(record) for record in found if not record.get("error")]
-    before = None
-    if previous is not None:
-        earlier = (record for record in read_records(previous) if not record.get("error"))
-        before = labels((ProbeRecord.model_validate(record) for record in earlier), config.select)
-    return select(kept, config.select, before, errors=len(found) - len(kept))
+    kept, errors = _probe_records(probe)
+    before = labels(_probe_records(previous)[0], config.select) if previous is not None else None
+    return select(kept, config.select, before, errors=errors)
+
+
+def _probe_records(place: str) -> tuple[list[ProbeRecord], int]:
+    """The records of a probe directory, and how many rows have none. Raises `DataError` for those of another stage."""
+    found = list(read_records(place))
+    kept = [record for record in found if not record.get("error")]
+    try:
+        return [ProbeRecord.model_validate(record) for record in kept], len(found) - len(kept)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise DataError(
+            f"{place} does not hold the records of a probe ({'.'.join(map(str, first['loc']))}: {first['msg']}). Give "
+            "the directory of a probe stage, such as runs/demo/round-1/probe"
+        ) from None
 
 
 class _Corpus(Stage):
