@@ -82,14 +82,19 @@ class Plan:
 
 
 class RefinementStep(BaseModel):
-    """One answer; the first is the direct one. `tokens` were generated, `prompt_tokens` read, of which `cached_tokens`
-    were in the engine's prefix cache. `checked`: the draft was read and found to be what the model would write again,
-    instead of being written."""
+    """One answer; the first is the direct one.
+
+    `text` is what the model wrote, before calls are read out of it; of calls that the engine made itself, their form in
+    the model's format. `tokens` were generated, `prompt_tokens` read, of which `cached_tokens` were in the engine's
+    prefix cache. `checked`: the draft was read and found to be what the model would write again, instead of being
+    written.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     content: str | None
     tool_calls: list[dict[str, Any]]
+    text: str
     tokens: int
     prompt_tokens: int
     cached_tokens: int
