@@ -5,8 +5,8 @@
 All apps run at once on one Ray, each with an engine of its own that idles while another is asked: the library's own
 OpenAI app, ours, and ours with each way to make an unchanged round cheap (n-gram drafting, reading the draft in one
 prompt pass, both). Closed-loop clients ask them by turns, some requests at a time, so that a machine that slows down
-slows all of them. Then each way's greedy answers are compared with those of ours without it. The last line is one JSON
-object.
+slows all of them. Then each way's greedy answers are compared with those of ours without it, in text and number of
+tokens; `--turns 0` does only that. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -227,10 +227,13 @@ def hit_rate(adaptive: Load, block: int = 1) -> float:
     return round(cached / possible, 3) if possible else float("nan")
 
 
-def answers_of(response: dict[str, Any]) -> list[str]:
-    """Every answer of a refined response, to compare token for token: calls as they were written, without their ids."""
+def answers_of(response: dict[str, Any]) -> list[tuple[str, int]]:
+    """Every answer of a refined response as it was written, letter for letter, and the tokens of its prompt and itself.
+
+    A draft that was read has them in its prompt; one token more is generated then, which is not used.
+    """
     steps = response["refinement"]["steps"]
-    return [json.dumps([s["content"], [call["function"] for call in s["tool_calls"]]]) for s in steps]
+    return [(s["text"], s["prompt_tokens"] + (0 if s["checked"] else s["tokens"])) for s in steps]
 
 
 def compare(ours: Load, others: Load) -> tuple[int, int]:
@@ -263,10 +266,11 @@ def main() -> None:
     rows = generate(2 * max(options.turns * 3 * max(options.clients), options.equality), 77, profile=options.profile)
     samples = [sample for sample in rows if sample.kind != "dependent"]
     compared = requests_of(samples[-options.equality :], MODEL, MODES["adaptive"], "compared")
-    with served(options.port, {name: with_way(config, name) for name in (LIBRARY, *WAYS)}) as url_of:
-        for app, mode in TURNS:
+    names, turns = ((LIBRARY, *WAYS), TURNS) if options.turns else (tuple(WAYS), [])
+    with served(options.port, {name: with_way(config, name) for name in names}) as url_of:
+        for app, mode in turns:
             run(load(url_of(app), requests_of(samples[-32:], MODEL, MODES[mode]), 8))
-        measured = {clients: measure(url_of, samples, clients, options) for clients in options.clients}
+        measured = {clients: measure(url_of, samples, clients, options) for clients in options.clients if turns}
         for clients, seen in measured.items():
             say(
                 f"{clients} clients",
@@ -274,6 +278,13 @@ def main() -> None:
             )
         answers = {way: run(load(url_of(way), compared, 32)) for way in WAYS}
     equal = {way: compare(answers["none"], seen) for way, seen in answers.items()}
+    read = {
+        way: sum(s["checked"] for r in seen.responses for s in r["refinement"]["steps"])
+        for way, seen in answers.items()
+    }
+    if not measured:
+        print(json.dumps({"answers_equal": equal, "answers_read": read}))
+        return
     exact = [way for way, (same, total) in equal.items() if same == total]
     fewest, most = min(options.clients), max(options.clients)
     best = min(exact, key=lambda way: measured[fewest][way, "adaptive"].quantile(0.5))
@@ -293,6 +304,7 @@ def main() -> None:
                 "draft_answers_equal": equal[best][0],
                 "draft_answers_total": equal[best][1],
                 "answers_equal": equal,
+                "answers_read": read,
                 "by_way": by_way,
                 "library": {str(c): {"per_s": x.per_second, "p50_ms": x.quantile(0.5)} for c, x in plain.items()},
             }

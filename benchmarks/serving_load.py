@@ -3,8 +3,10 @@
     python benchmarks/serving_load.py                  # 10 minutes, 16 clients, builtin:tiny_base
 
 Memory is the resident set of each Serve process (ingress, engine replica, its engine and worker, proxy, controller),
-read every ten seconds; the slope is fitted to the second half, when caches and pools are full. 429 and 503 are declared
-back-pressure; anything else that is no 200 is an error. The last line is one JSON object.
+read every ten seconds; the slope is fitted to the second half, when caches and pools are full. Back-pressure is what
+the server declares as such: 429 or 503 with its code and Retry-After. Anything else that is no 200 is an error, and so
+is a refinement that ended because a pass failed: a replica that died shows as one or the other. The last line is one
+JSON object.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import statistics
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import psutil
@@ -26,6 +29,17 @@ from toolace.serving.config import load_serve_config
 
 SAMPLE_S = 10.0
 WATCHED = ("ray::ServeReplica", "ray::ProxyActor", "ray::ServeController", "VLLM::EngineCore", "VLLM::Worker")
+
+BACK_PRESSURE = ("429 overloaded", "503 overloaded", "429 rate_limit_exceeded", "429 concurrency_limit_exceeded")
+"""Status and code of refusals that ask the client to come back; a 503 of another code has no replica behind it."""
+
+
+def outcome(status: int, headers: Mapping[str, str], body: Mapping[str, Any]) -> str:
+    """What a request came to: `200`, or the status with what tells it from others of its number."""
+    if status == 200:
+        return "200 failed pass" if (body.get("refinement") or {}).get("stopped") == "error" else "200"
+    code = (body.get("error") or {}).get("code")
+    return f"{status} {code}" + ("" if status not in (429, 503) or "retry-after" in headers else " without Retry-After")
 
 
 def resident_mb() -> dict[str, float]:
@@ -60,8 +74,9 @@ async def clients(url: str, bodies: list[dict[str, Any]], number: int, seconds: 
             while time.perf_counter() - begin < seconds:
                 began = time.perf_counter()
                 try:
-                    statuses[str((await client.post(url, json=bodies[place % len(bodies)])).status_code)] += 1
-                except httpx.HTTPError as error:
+                    response = await client.post(url, json=bodies[place % len(bodies)])
+                    statuses[outcome(response.status_code, response.headers, response.json())] += 1
+                except (httpx.HTTPError, ValueError) as error:  # no answer, or none in JSON
                     statuses[type(error).__name__] += 1
                 latencies.append(time.perf_counter() - began)
                 place += number
@@ -84,8 +99,8 @@ async def clients(url: str, bodies: list[dict[str, Any]], number: int, seconds: 
         "p50_ms": round(1000 * ordered[len(ordered) // 2], 1),
         "p95_ms": round(1000 * ordered[int(0.95 * (len(ordered) - 1))], 1),
         "statuses": dict(statuses),
-        "errors": sum(count for status, count in statuses.items() if status not in ("200", "429", "503")),
-        "back_pressure": statuses["429"] + statuses["503"],
+        "errors": sum(count for status, count in statuses.items() if status not in ("200", *BACK_PRESSURE)),
+        "back_pressure": sum(statuses[status] for status in BACK_PRESSURE),
         "memory_mb": {
             name: [round(seen.get(name, 0.0), 1) for _, seen in (memory[0], *half[:1], memory[-1])] for name in names
         },

@@ -48,12 +48,19 @@ FUNCTIONS = st.builds(
 TOOLS = st.lists(
     st.builds(lambda function: {"type": "function", "function": function}, FUNCTIONS), min_size=1, max_size=2
 )
+ARGUMENTS = st.sampled_from(
+    [
+        *("{}", '{"color": "red"}', "{", "[]", ""),
+        *('{"color": "\\ud800"}', '{"color": NaN}', '{"color": ' + "1" * 5000 + "}"),
+        *('{"color": ' + "[" * depth + "]" * depth + "}" for depth in (70, 300, 5000)),
+    ]
+)
 CALLS = st.lists(
     st.builds(
         lambda id, name, arguments: {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}},
         TEXT,
         NAMES,
-        st.sampled_from(["{}", '{"color": "red"}', "{", "[]", ""]) | JUNK,
+        ARGUMENTS | JUNK,
     ),
     max_size=2,
 )
@@ -85,6 +92,7 @@ REFINEMENT = some(
 TOKEN_IDS = st.lists(st.integers(-2, 3000), max_size=3)
 MANY = st.integers(-1, 3)
 SHARES = st.sampled_from([0, 0.5, 1, 2])
+PENALTIES = st.sampled_from([0, 1.0, -10, 1e308, 1000, -1e4])
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "tool_choice": CHOICES,
     "parallel_tool_calls": st.booleans(),
@@ -122,6 +130,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "metadata": JUNK,
     "reasoning_effort": st.sampled_from(["low", "none"]),
     "use_beam_search": st.booleans(),
+    "length_penalty": PENALTIES,
     "priority": MANY,
     "cache_salt": TEXT,
     "request_id": TEXT,
@@ -157,6 +166,8 @@ OTHERS = some(
     suffix=TEXT,
     logprobs=MANY,
     best_of=MANY,
+    use_beam_search=st.booleans(),
+    length_penalty=PENALTIES,
     input=TEXT,
     text_1=TEXT,
     text_2=TEXT,

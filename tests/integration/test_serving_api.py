@@ -42,6 +42,8 @@ pytest.importorskip("vllm", reason='needs an engine: pip install "toolace[cpu]"'
 
 MODEL = "tiny_base"
 SEQUENCES = 16
+QUEUE = 100
+"""Requests that wait for the engine, beside the 64 that it takes."""
 COLOR = {"type": "string", "enum": ["red", "green"]}
 SCHEMA = {"type": "object", "properties": {"color": COLOR}, "required": ["color"], "additionalProperties": False}
 PAINT = {
@@ -59,7 +61,12 @@ TOOLS: dict[str, Any] = {**PLAIN, "tools": [PAINT], "max_tokens": 60}
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[Endpoint]:
-    limits = ("--set", "limits.max_body_bytes=100000", "--set", f"engine.max_num_seqs={SEQUENCES}")
+    wanted = (
+        "limits.max_body_bytes=100000",
+        f"engine.max_num_seqs={SEQUENCES}",
+        f"replicas.max_queued_requests={QUEUE}",
+    )
+    limits = [part for setting in wanted for part in ("--set", setting)]
     with running_endpoint("--model", "builtin:tiny_base", *limits) as found:
         yield found
 
@@ -292,7 +299,42 @@ def test_a_client_that_goes_away_frees_the_engine(endpoint: Endpoint) -> None:
     assert endpoint.metric("toolace_requests_total", status="499") > gone
 
 
+def test_a_full_queue_is_refused_with_the_time_to_come_back(endpoint: Endpoint) -> None:
+    long = {**PLAIN, "max_tokens": 900, "ignore_eos": True}
+
+    async def flood() -> httpx.Response:
+        async with httpx.AsyncClient(timeout=120, limits=httpx.Limits(max_connections=None)) as asking:
+            url = f"{endpoint.url}/v1/chat/completions"
+            tasks = [asyncio.create_task(asking.post(url, json=long)) for _ in range(2 * (64 + QUEUE))]
+            try:
+                for task in asyncio.as_completed(tasks):
+                    response = await task
+                    if response.status_code != 200:
+                        return response
+                pytest.fail("nothing was refused")
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    refused = asyncio.run(flood())
+    assert (refused.status_code, error_of(refused)["code"]) == (429, "overloaded")
+    assert int(refused.headers["retry-after"]) >= 1
+    eventually(lambda: endpoint.metric("toolace_requests_in_flight") == 0, 60, "no request in flight")
+
+
 # Deadlines and errors
+
+
+def test_a_deadline_ends_what_the_engine_generates(endpoint: Endpoint) -> None:
+    """Answers for minutes, whose time is over at once: the next request finds a free engine."""
+    long = {**PLAIN, "max_tokens": 700, "min_tokens": 700, "refinement": {"deadline_ms": 500}}
+    for body in ({**long, "n": 128}, {**long, "tools": [PAINT]}):
+        with ThreadPoolExecutor(4) as pool:
+            for response in pool.map(lambda body: post(endpoint, body), [body] * 4):
+                assert response.status_code == 504, response.text
+    with endpoint.client() as client:
+        client.with_options(timeout=30).chat.completions.create(**PLAIN)
 
 
 def test_deadlines(endpoint: Endpoint, client: OpenAI, sample: Sample) -> None:
@@ -323,6 +365,13 @@ def test_deadlines(endpoint: Endpoint, client: OpenAI, sample: Sample) -> None:
 HUGE = {"type": "object", "properties": {"a": {"type": "array", "maxItems": 1_000_000_000}}, "required": ["a"]}
 HUGE_AT = "structured_outputs.json.properties.a.maxItems"
 BAD_TOOL = {"type": "function", "function": {"name": "two words"}}
+UNKNOWN = {
+    "type": "function",
+    "function": {
+        "name": "f",
+        "parameters": {"type": "object", "properties": {"a": {"type": "string", "format": "zzz"}}, "required": ["a"]},
+    },
+}
 ERRORS: list[tuple[str, str, Any, int, str | None]] = [
     ("POST", "/v1/chat/completions", b"{", 400, None),
     ("POST", "/v1/chat/completions", b"\xff\xfe", 400, None),
@@ -348,6 +397,18 @@ ERRORS: list[tuple[str, str, Any, int, str | None]] = [
     ("POST", "/v1/chat/completions", {**PLAIN, "structured_outputs": {"json": json.dumps(HUGE)}}, 400, HUGE_AT),
     ("POST", "/v1/chat/completions", {**PLAIN, "chat_template_kwargs": {"self": 1}}, 400, "chat_template_kwargs.self"),
     ("POST", "/v1/completions", {"model": MODEL}, 400, None),
+    ("POST", "/v1/completions", {"model": MODEL, "prompt": ["a"] * 129}, 400, "prompt"),
+    ("POST", "/v1/completions", {"model": MODEL, "prompt": "a", "length_penalty": 1e308}, 400, "length_penalty"),
+    ("POST", "/v1/completions", {"model": MODEL, "prompt": "a", "min_p": 2}, 400, "min_p"),
+    ("POST", "/tokenize", b'{"model": "tiny_base", "prompt": "\\ud800"}', 400, None),
+    ("POST", "/v1/chat/completions", {**PLAIN, "n": 129}, 400, "n"),
+    ("POST", "/v1/chat/completions", {**PLAIN, "n": 0}, 400, "n"),
+    ("POST", "/v1/chat/completions", {**PLAIN, "stop": ""}, 400, "stop"),
+    ("POST", "/v1/chat/completions", {**PLAIN, "top_k": -5}, 400, "top_k"),
+    ("POST", "/v1/chat/completions", {**PLAIN, "presence_penalty": 5}, 400, "presence_penalty"),
+    ("POST", "/v1/chat/completions", {**PLAIN, "min_tokens": 9}, 400, "min_tokens"),
+    ("POST", "/v1/chat/completions", {**PLAIN, "messages": [{**HI[0], "name": 3}]}, 400, "messages[0].name"),
+    ("POST", "/v1/chat/completions", {**TOOLS, "tools": [UNKNOWN], "tool_choice": "required"}, 400, "tools[0]"),
     ("POST", "/v1/completions", {"model": "gpt-5", "prompt": "a"}, 404, None),
     ("POST", "/v1/embeddings", {"model": MODEL, "input": "a"}, 400, None),
     ("GET", "/v1/models/gpt-5", None, 404, None),

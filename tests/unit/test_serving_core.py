@@ -11,9 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolace.serving.config import RefinementSettings
+from toolace.serving.config import LimitSettings, RefinementSettings
 from toolace.serving.errors import ApiError, from_upstream, scrub
-from toolace.serving.protocol import Plan, RefinementOptions, include_usage, is_refined, make_plan, resolve
+from toolace.serving.protocol import (
+    Plan,
+    RefinementOptions,
+    check_completion,
+    include_usage,
+    is_refined,
+    make_plan,
+    resolve,
+)
 
 SETTINGS = RefinementSettings(max_rounds=3, max_rounds_cap=8, deadline_ms=20_000, deadline_cap_ms=60_000)
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
@@ -22,6 +30,15 @@ BODY: dict[str, Any] = {"messages": [{"role": "user", "content": "go"}], "tools"
 
 def tool(**function: Any) -> dict[str, Any]:
     return {"type": "function", "function": {"name": "g", **function}}
+
+
+ARGUMENTS = "messages[0].tool_calls[0].function.arguments"
+
+
+def earlier(arguments: str) -> list[dict[str, Any]]:
+    """A history whose only call has these arguments."""
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}
+    return [{"role": "assistant", "content": None, "tool_calls": [call]}]
 
 
 def refused(body: Any) -> ApiError:
@@ -148,6 +165,17 @@ def test_what_is_refined(more: dict[str, Any], expected: bool) -> None:
         ({"stream_options": {"include_usage": True}}, "stream_options"),
         ({"stream": True, "stream_options": []}, "stream_options"),
         ({"stream": True, "stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
+        ({"n": 129}, "n"),
+        ({"n": 10**400}, "n"),
+        ({"best_of": 129}, "best_of"),
+        ({"length_penalty": 1e308}, "length_penalty"),
+        ({"length_penalty": -1e4}, "length_penalty"),
+        ({"length_penalty": "1e308"}, "length_penalty"),
+        ({"messages": earlier('{"a": "\\ud800"}')}, ARGUMENTS),
+        ({"messages": earlier('{"a": ' + "[" * 100 + "]" * 100 + "}")}, ARGUMENTS),
+        ({"messages": earlier("[" * 100_000)}, ARGUMENTS),
+        ({"messages": earlier('{"a": ' + "1" * 5000 + "}")}, ARGUMENTS),
+        ({"messages": earlier('{"a": NaN}')}, ARGUMENTS),
         ({"temperature": float("nan")}, None),
         ({"user": "\ud800"}, None),
     ],
@@ -157,6 +185,31 @@ def test_a_malformed_body_is_refused_by_the_name_of_its_field(more: dict[str, An
     assert error.param == field
     assert error.message.startswith(field or "the request body")
     assert error.body()["error"]["code"]
+
+
+def test_the_answers_of_one_request_have_a_cap() -> None:
+    few = LimitSettings(answers=4)
+    for body in ({"prompt": "a", "n": 4}, {"prompt": ["a", "b"], "n": 2}, {"prompt": [5] * 9}, {"prompt": [[5]] * 4}):
+        check_completion(body, few)
+    for body, field in (
+        ({"prompt": "a", "n": 5}, "n"),
+        ({"prompt": "a", "best_of": 5}, "best_of"),
+        ({"prompt": ["a", "b", "c"], "n": 2}, "prompt"),
+        ({"prompt": ["a"] * 5}, "prompt"),
+        ({"prompt": [[5]] * 5}, "prompt"),
+        ({"prompt": "a", "length_penalty": 1000}, "length_penalty"),
+    ):
+        with pytest.raises(ApiError) as caught:
+            check_completion(body, few)
+        assert (caught.value.status, caught.value.param) == (400, field) and caught.value.message.startswith(field)
+    make_plan({**BODY, "n": 4}, SETTINGS, few)
+    with pytest.raises(ApiError, match="n is 5; a request may ask for 4 answers"):
+        make_plan({**BODY, "n": 5}, SETTINGS, few)
+
+
+def test_arguments_of_earlier_calls_need_not_be_json() -> None:
+    for arguments in ("", "{", "{}", '{"a": [1, "\\u00e9"]}'):  # the renderer takes none for what is no JSON
+        make_plan({**BODY, "messages": earlier(arguments)}, SETTINGS)
 
 
 def test_bodies_that_are_no_objects_or_too_deep_are_refused() -> None:

@@ -12,11 +12,11 @@ import yaml
 
 from toolace.config import Config, ModelConfig, dump_config
 from toolace.errors import ConfigError, ServingError
-from toolace.serving.app import model_fingerprint, serve_config, served_version
+from toolace.serving.app import llm_config, model_fingerprint, serve_config, served_version
 from toolace.serving.config import ServeConfig, load_serve_config
 from toolace.serving.local import declared
 from toolace.serving.models import choose_model
-from toolace.serving.promotion import check_address, current, promote, rollback
+from toolace.serving.promotion import KEPT, check_address, current, promote, rollback
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -148,6 +148,25 @@ def test_rollback_goes_back_step_by_step(models: tuple[str, str], tmp_path: Path
     assert rollback(api).startswith("tools/new@") and rollback(api) == first
     with pytest.raises(ServingError, match="nothing to roll back to"):
         rollback(api)
+
+
+def test_the_models_before_are_forgotten_one_by_one(models: tuple[str, str]) -> None:
+    api = FakeServe(app_of(endpoint(models[0])))
+    for _ in range(KEPT):
+        for path in reversed(models):
+            promote(api, choose_model(path))
+    before = [one.model.path for one in current(api).previous]
+    assert before == list(models) * (KEPT // 2)
+
+
+def test_replicas_are_added_before_any_goes_and_take_no_endless_queue() -> None:
+    pytest.importorskip("vllm", reason="ray.serve.llm needs it")
+    config = load_serve_config(
+        None, ["model.path=builtin:tiny_base", "replicas.max_ongoing_requests=5", "replicas.max_queued_requests=7"]
+    )
+    deployment = llm_config(config).deployment_config
+    assert deployment["max_surge_percent"] == 100, "a promotion starts new replicas beside the old ones"
+    assert (deployment["max_ongoing_requests"], deployment["max_queued_requests"]) == (5, 7)
 
 
 def test_a_model_that_fails_is_taken_back(models: tuple[str, str]) -> None:

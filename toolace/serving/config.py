@@ -102,6 +102,8 @@ class LimitSettings(Section):
     burst: int = Field(20, ge=1)
     concurrent_requests: int | None = Field(None, ge=1)
     """Requests of one key in flight at one ingress replica."""
+    answers: int = Field(128, ge=1)
+    """Answers that one request may ask for: `n`, in text completions times the number of prompts."""
 
 
 class Served(Section):

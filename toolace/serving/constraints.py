@@ -22,6 +22,7 @@ MAX_CHOICES = 1_000
 MAX_LETTERS = 100_000
 """Most letters in all of the names, values and patterns that an answer must follow; descriptions do not count."""
 _COUNTS = ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties", "minContains")
+_GRAMMAR = "Grammar error: "
 _TOO_LONG = "array_above_max_length"
 _MAX_INTEGER = 2**63 - 1
 _REPETITION = re.compile(r"\{\s*(\d*)\s*(?:,\s*(\d*)\s*)?\}")
@@ -65,10 +66,25 @@ def blamed(failure: BaseException | Mapping[str, Any], body: Mapping[str, Any]) 
     """`from_upstream`, but a 400 that names the request's own constraint where that is what failed."""
     field = constraint_of(body)
     if field is None or not generation_failed(failure):
-        return from_upstream(failure)
+        known = from_upstream(failure)
+        if field is not None and known.status == 400 and known.message.startswith(_GRAMMAR):
+            return bad_request(
+                _tool_of(body) if field == "tools" else field, known.message.replace(_GRAMMAR, "is wrong: ")
+            )
+        return known
     return bad_request(
         field, "cannot be followed: no answer fits it, or it is more than the engine can compile. Make it simpler"
     )
+
+
+def _tool_of(body: Mapping[str, Any]) -> str:
+    """The place of the one tool that must be called; `tools` where it may be any of several."""
+    tools, choice = body["tools"], body["tool_choice"]
+    if isinstance(choice, dict):
+        return next(
+            f"tools[{i}]" for i, tool in enumerate(tools) if tool["function"]["name"] == choice["function"]["name"]
+        )
+    return "tools" if len(tools) > 1 else "tools[0]"
 
 
 def _check(schema: Any, at: str, field: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 logger = logging.getLogger(__name__)
@@ -68,11 +68,23 @@ _GENERATION_ERRORS = ("GenerationError", "RayTaskError(GenerationError)")
 _GENERATION_FAILED = "Internal server error"  # vLLM's whole message of its GenerationError
 _BAD_REQUEST = {"ValidationError", "RequestValidationError", "VLLMValidationError", "VLLMClientError"}
 
-_INSIDE = re.compile(r"Traceback \(most|\bFile \"|\bray::|\bRay\w*Error\b|\bpid=\d|\b(?:Replica|Deployment|Actor)\w*\(")
+_INSIDE = re.compile(
+    r"Traceback \(most|\bFile \"|\bray::|\bRay\w*Error\b|\bpid=\d|\b(?:Replica|Deployment|Actor)\w*\(|\bsys\.\w"
+)
 _PATH = re.compile(r"(?<![\w:/.\-])(?:~|file://)?/(?!v1/)[\w.@+~-]+(?:/[\w.@+~-]+)+/?")
 _WRAPPED = re.compile(r"\AMessage: (.*?), Internal exception: .*\Z", re.DOTALL)
 _REQUEST_ID = re.compile(r"\s*\(Request ID: [^)]*\)")
 _PARAMETER = re.compile(r"\s*\(parameter=([\w.\[\]]{1,80})(?:, value=.*)?\)\Z", re.DOTALL)
+_LEADING = re.compile(r"\A([a-z][a-z_]*)(?:=\S+)? (?:must|cannot|should|is)\b")
+"""The name that a message of vLLM's begins with where it gives none beside; only those of `_FIELDS` are fields."""
+_FIELDS = frozenset(
+    (
+        *("n", "best_of", "temperature", "top_p", "top_k", "min_p", "stop", "stop_token_ids", "seed"),
+        *("presence_penalty", "frequency_penalty", "repetition_penalty", "min_tokens", "max_tokens"),
+        *("logprobs", "top_logprobs", "prompt_logprobs", "allowed_token_ids", "bad_words", "logit_bias"),
+        *("truncate_prompt_tokens", "response_format", "structured_outputs", "tool_choice", "prompt"),
+    )
+)
 _PYDANTIC_LINK = re.compile(r"\s*For further information visit \S+")
 
 
@@ -120,6 +132,28 @@ def bad_request(param: str | None, message: str, code: str | None = None) -> Api
     if param is not None and len(param) > _MAX_FIELD:
         param = param[:_MAX_FIELD] + "..."
     return ApiError(400, f"{param or 'the request body'} {message}", param=param, code=code or "invalid_value")
+
+
+def misplaced(errors: Sequence[Mapping[str, Any]], body: Any) -> ApiError:
+    """The 400 for pydantic's errors about a body, by the path of the first one as the client wrote it.
+
+    Of a message that is no kind of message, pydantic tells what is wrong for each kind: those of another role do not
+    count, nor do the names of its own types in a path.
+    """
+    others = {tuple(error["loc"][:-1]) for error in errors if error["loc"][-1:] == ("role",)}
+    error = next((one for one in errors if not any(one["loc"][: len(arm)] == arm for arm in others)), errors[0])
+    place, value = "", body
+    for part in error["loc"]:
+        if isinstance(value, dict) and part in value:
+            place += f".{part}" if place else str(part)
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            place += f"[{part}]"
+        else:
+            continue
+        value = value[part]
+    if error["type"] == "missing":
+        place += f".{error['loc'][-1]}" if place else str(error["loc"][-1])
+    return bad_request(place or None, f"is wrong: {error['msg']}")
 
 
 def deadline_exceeded(deadline_s: float) -> ApiError:
@@ -198,13 +232,21 @@ def scrub(message: object, otherwise: str) -> str:
 def _with_status(status: int, message: object, param: object) -> ApiError:
     retry_after = _RETRY_AFTER_S if status in (429, 503) else None
     param = param if isinstance(param, str) else None
-    if param is None and (named := _PARAMETER.search(str(message))):  # vLLM's, where only the text came through
-        param = named.group(1)
+    if param is None:
+        param = _named(str(message))
     if status >= 500:
         return ApiError(status, _MESSAGES.get(status, _INTERNAL), code=_CODES.get(status), retry_after=retry_after)
     code = "model_not_found" if status == 404 and "model" in str(message).lower() else None
     text = scrub(message, _MESSAGES.get(status, _MESSAGES[400]))
     return ApiError(status, text, param=param, code=code, retry_after=retry_after)
+
+
+def _named(message: str) -> str | None:
+    """The field that a message of vLLM's is about, where only the text came through."""
+    if found := _PARAMETER.search(message):
+        return found.group(1)
+    found = _LEADING.match(message)
+    return found.group(1) if found and found.group(1) in _FIELDS else None
 
 
 def _status(code: object) -> int:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from functools import cache
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from ray import serve
@@ -24,6 +24,8 @@ from ray.llm._internal.serve.core.configs.openai_api_models import (
 )
 from ray.llm._internal.serve.core.ingress.ingress import DEFAULT_ENDPOINTS
 from ray.llm._internal.serve.core.ingress.utils import _sanitize_chat_completion_request
+from ray.llm._internal.serve.core.protocol import RawRequestInfo
+from ray.serve._private.http_util import session_id_from_headers
 from ray.serve.exceptions import RayServeException
 from ray.serve.llm.ingress import OpenAiIngress, make_fastapi_ingress
 from ray.serve.llm.openai_api_models import ChatCompletionRequest, CompletionRequest
@@ -38,12 +40,21 @@ from toolace.serving.auth import Keys
 from toolace.serving.config import ServeConfig
 from toolace.serving.constraints import blamed
 from toolace.serving.draining import Drain
-from toolace.serving.errors import ApiError, bad_request, deadline_exceeded, from_upstream, generation_failed
+from toolace.serving.errors import ApiError, bad_request, deadline_exceeded, from_upstream, generation_failed, misplaced
 from toolace.serving.guard import Guard
 from toolace.serving.metrics import CONTENT_TYPE, Metrics
 from toolace.serving.passes import Outcome
 from toolace.serving.playground import add_playground
-from toolace.serving.protocol import Plan, check_completion, include_usage, is_refined, make_plan
+from toolace.serving.protocol import (
+    Plan,
+    RefinementOptions,
+    check_completion,
+    check_json,
+    include_usage,
+    is_refined,
+    make_plan,
+    resolve,
+)
 from toolace.serving.refining import refine_chat
 from toolace.serving.scoring import DraftQuestion, DraftScore, DraftScorer
 from toolace.serving.streaming import stream_refined
@@ -51,6 +62,15 @@ from toolace.serving.streaming import stream_refined
 _ENGINE_ERRORS = (OpenAIHTTPException, VLLMClientError, RayServeException, RayError)
 EARLY_S = 5.0
 """A streamed answer waits this long before it begins, so that early errors keep their status code, seconds."""
+
+
+OTHER_PATHS = {
+    "embeddings": "/v1/embeddings",
+    "score": "/v1/score",
+    "tokenize": "/tokenize",
+    "detokenize": "/detokenize",
+}
+"""Routes whose JSON the library reads itself, by the names of its methods."""
 
 
 @cache
@@ -88,15 +108,13 @@ class RefiningIngress(OpenAiIngress):  # type: ignore[misc]  # the library is un
     async def chat(self, request: Request) -> Response:
         """POST /v1/chat/completions."""
         body = await _json(request)
-        plan = make_plan(body, self._config.refinement)
+        plan = make_plan(body, self._config.refinement, self._config.limits)
         await self._get_model_id(body.get("model"))
         if self._config.log_content:
             request.scope.get("state", {}).get("toolace", {})["content"] = {"messages": body["messages"]}
         if not is_refined(body, plan):
             body.pop("refinement", None)
-            if (body.get("n") or 1) > 1 and body.get("temperature") is None:
-                body["temperature"] = 1.0  # the server's default is greedy, and the engine refuses n equal answers
-            return await self._pass_through(body, plan, request)
+            return await self._pass_through(ChatCompletionRequest, "chat", body, plan.deadline_s, request)
         if not body.get("stream"):
             return JSONResponse(await self._refine(body, plan, request))
         task = asyncio.ensure_future(self._refine(body, plan, request))
@@ -109,29 +127,29 @@ class RefiningIngress(OpenAiIngress):  # type: ignore[misc]  # the library is un
             raise
         return StreamingResponse(stream_refined(lambda: task, include_usage(body)), media_type="text/event-stream")
 
-    async def _pass_through(self, body: dict[str, Any], plan: Plan, request: Request) -> Response:
-        """The library's answer, which must begin, and where it is no stream end, before the deadline."""
-        try:
-            async with asyncio.timeout(plan.deadline_s) as limit:
-                return await self._answered(_validated(ChatCompletionRequest, body), "chat", body, request)
-        except TimeoutError:
-            if limit.expired():
-                raise deadline_exceeded(plan.deadline_s) from None
-            raise
-
     async def completions(self, request: Request) -> Response:
         """POST /v1/completions."""
         body = await _json(request)
-        check_completion(body)
-        return await self._answered(_validated(CompletionRequest, body), "completions", body, request)
+        check_completion(body, self._config.limits)
+        deadline_s = resolve(RefinementOptions(), self._config.refinement).deadline_s
+        return await self._pass_through(CompletionRequest, "completions", body, deadline_s, request)
 
-    async def _answered(self, asked: Any, method: str, body: dict[str, Any], request: Request) -> Response:
-        """The library's answer to a request that is not refined."""
+    async def _pass_through(
+        self, kind: Any, method: str, body: dict[str, Any], deadline_s: float, request: Request
+    ) -> Response:
+        """The library's answer, which must begin, and where it is no stream end, before the deadline."""
+        if (body.get("n") or 1) > 1 and body.get("temperature") is None and not body.get("use_beam_search"):
+            body["temperature"] = 1.0  # the server's default is greedy, and the engine refuses n equal answers
         try:
-            answer: Response = await self._process_llm_request(asked, method, request)
+            async with asyncio.timeout(deadline_s) as limit:
+                answer: Response = await self._process_llm_request(_validated(kind, body), method, request)
+                return answer
+        except TimeoutError as error:
+            if limit.expired():
+                raise deadline_exceeded(deadline_s) from None
+            raise from_upstream(error) from error
         except _ENGINE_ERRORS as error:
             raise blamed(error, body) from error
-        return answer
 
     async def health(self) -> Response:
         """GET /health: this process answers; replicas are checked by Serve."""
@@ -181,7 +199,7 @@ class RefiningIngress(OpenAiIngress):  # type: ignore[misc]  # the library is un
         return answer
 
     async def _first(self, method: str, asked: Any, request: Request, body: dict[str, Any] | None = None) -> Any:
-        """The one response of a replica's method. Closing the stream aborts what the engine has not finished."""
+        """The one response of a replica's method. Cancelling it aborts what the engine has not finished."""
         answers = self._get_response(body=asked, call_method=method, raw_request=request)
         try:
             async for answer in answers:
@@ -197,21 +215,35 @@ class RefiningIngress(OpenAiIngress):  # type: ignore[misc]  # the library is un
         raise ApiError(500, "The engine ended without an answer.")
 
     async def _get_response(self, *, body: Any, call_method: str, raw_request: Any = None) -> AsyncGenerator[Any, None]:
-        """The library's call of an engine replica, made once more where a replica died before it said anything."""
+        """Call an engine replica, and once more where a replica died before it said anything.
+
+        Beside the library's own: who stops waiting, as at a deadline, stops the engine too. Waiting alone is all that
+        the library ends, and what nobody waits for is generated to its end.
+        """
         for attempt in (1, 2):
             begun = False
-            answers = super()._get_response(body=body, call_method=call_method, raw_request=raw_request)
+            answers = await self._call(body, call_method, raw_request)
             try:
                 async for answer in answers:
                     begun = True
                     yield answer
                 return
+            except (asyncio.CancelledError, GeneratorExit):
+                if not begun:
+                    answers.cancel()
+                raise
             except Exception as error:
                 if begun or attempt == 2 or not _replica_died(error):
                     raise
                 self._metrics.retried()
-            finally:
-                await answers.aclose()
+
+    async def _call(self, body: Any, method: str, request: Any) -> Any:
+        """Serve's stream of what a replica's method answers."""
+        handle = self._get_configured_serve_handle(await self._get_model_id(body.model))
+        if request is not None and (session := session_id_from_headers(request.headers)):
+            handle = handle.options(session_id=session)
+        told = RawRequestInfo.from_starlette_request(request) if request is not None else None
+        return getattr(handle, method).remote(body, told)
 
 
 def bind_ingress(config: ServeConfig, llm_config: Any, engine: Any) -> Any:
@@ -219,6 +251,7 @@ def bind_ingress(config: ServeConfig, llm_config: Any, engine: Any) -> Any:
     model_id = llm_config.model_id
     endpoints = {
         **DEFAULT_ENDPOINTS,
+        **{name: _checked(path) for name, path in OTHER_PATHS.items()},
         "health": lambda app: app.get("/health"),
         "metrics": lambda app: app.get("/metrics"),
     }
@@ -284,6 +317,15 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     return JSONResponse(known.body(), status_code=known.status, headers=known.headers)
 
 
+def _checked(path: str) -> Callable[[FastAPI], Any]:
+    """A POST route of the library's whose body is looked at first."""
+
+    async def check(request: Request) -> None:
+        check_json(await _json(request))
+
+    return lambda app: app.post(path, dependencies=[Depends(check)])
+
+
 async def _json(request: Request) -> Any:
     try:
         return json.loads(await request.body())
@@ -300,11 +342,10 @@ def _validated(kind: Any, body: dict[str, Any]) -> Any:
     except VLLMClientError as error:
         raise from_upstream(error) from None
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"] if isinstance(part, int) or part in body or "[" not in part)
-        raise bad_request(where or None, f"is wrong: {first['msg']}") from None
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):  # of a validator that expected less
-        raise bad_request(None, "is no chat request: a field is not of the form that it should have") from None
+        raise misplaced(error.errors(include_url=False, include_input=False), body) from None
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # it expected less
+        where = "messages" if "Validating message" in str(error) else None
+        raise bad_request(where, "cannot be read: a part is not of a form that it may have") from None
 
 
 def _replica_died(error: BaseException) -> bool:

@@ -195,6 +195,7 @@ def _step(one: Pass) -> RefinementStep:
     return RefinementStep(
         content=one.message.get("content"),
         tool_calls=one.message.get("tool_calls") or [],
+        text=one.text,
         tokens=done.tokens,
         prompt_tokens=done.prompt_tokens,
         cached_tokens=_cached(one.usage),

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from toolace.calls.literals import MAX_DEPTH, check_depth
 from toolace.refinement.program import Stopped
-from toolace.serving.config import Check, Mode, RefinementSettings
+from toolace.serving.config import Check, LimitSettings, Mode, RefinementSettings
 from toolace.serving.constraints import check_constraints, constraint_of
 from toolace.serving.errors import ApiError, bad_request
 from toolace.serving.tools import check_tool_choice, check_tools, kind
@@ -28,6 +28,8 @@ ServedStopped = Stopped | Literal["deadline", "error"]
 """
 
 _ABOVE = "integer_above_max_value"
+MAX_LENGTH_PENALTY = 10.0
+"""Of beam search; the engine raises the length of an answer to it."""
 _RENDERERS_OWN = frozenset(
     (
         "add_generation_prompt",
@@ -80,14 +82,19 @@ class Plan:
 
 
 class RefinementStep(BaseModel):
-    """One answer; the first is the direct one. `tokens` were generated, `prompt_tokens` read, of which `cached_tokens`
-    were in the engine's prefix cache. `checked`: the draft was read and found to be what the model would write again,
-    instead of being written."""
+    """One answer; the first is the direct one.
+
+    `text` is what the model wrote, before calls are read out of it; of calls that the engine made itself, their form in
+    the model's format. `tokens` were generated, `prompt_tokens` read, of which `cached_tokens` were in the engine's
+    prefix cache. `checked`: the draft was read and found to be what the model would write again, instead of being
+    written.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     content: str | None
     tool_calls: list[dict[str, Any]]
+    text: str
     tokens: int
     prompt_tokens: int
     cached_tokens: int
@@ -110,17 +117,20 @@ class Refinement(BaseModel):
     steps: list[RefinementStep] | None = None
 
 
-def check_completion(body: Any) -> None:
+def check_completion(body: Any, limits: LimitSettings | None = None) -> None:
     """Check the body of a text completion as far as an engine would suffer from it. Raises a 400 naming the field."""
     if not isinstance(body, dict):
         raise bad_request(None, f"must be a JSON object, got {kind(body)}")
-    _check_json(body)
+    check_json(body)
     check_constraints(body)
+    _check_sampling(body, limits or LimitSettings())
 
 
-def make_plan(body: Any, settings: RefinementSettings) -> Plan:
+def make_plan(body: Any, settings: RefinementSettings, limits: LimitSettings | None = None) -> Plan:
     """Check a chat request's body and say what it gets. Raises a 400 that names the field, for any JSON value."""
-    return resolve(check_body(body), settings)
+    options = check_body(body)
+    _check_sampling(body, limits or LimitSettings())
+    return resolve(options, settings)
 
 
 def is_refined(body: Mapping[str, Any], plan: Plan) -> bool:
@@ -166,14 +176,13 @@ def check_body(body: Any) -> RefinementOptions:
     """Check a chat request's body, refined or not, and read its `refinement` field. Raises a 400 naming the field."""
     if not isinstance(body, dict):
         raise bad_request(None, f"must be a JSON object, got {kind(body)}")
-    _check_json(body)
+    check_json(body)
     _check_messages(body.get("messages"))
     names = check_tools(body.get("tools"))
     check_tool_choice(body.get("tool_choice"), names)
     check_constraints(body)
     _check_template(body.get("chat_template_kwargs"))
     _check_type(body, "model", str, "a string")
-    _check_type(body, "n", int, "an integer")
     _check_type(body, "seed", int, "an integer")
     for field in ("stream", "parallel_tool_calls", "logprobs", "continue_final_message", "echo"):
         _check_type(body, field, bool, "true or false")
@@ -209,16 +218,35 @@ def _bad_option(error: ValidationError) -> ApiError:
     return bad_request(field, f"is wrong: {first['msg'][0].lower()}{first['msg'][1:]}")
 
 
-def _check_json(body: dict[str, Any]) -> None:
-    """What JSON texts allow, but renderers, tokenizers and Ray's serialisation do not take."""
-    if not check_depth(body):
-        raise bad_request(None, f"is nested deeper than {MAX_DEPTH} levels")
+def check_json(value: Any, field: str | None = None) -> None:
+    """Raises a 400 for what JSON texts allow, but renderers, tokenizers and Ray's serialisation do not take."""
+    if not check_depth(value):
+        raise bad_request(field, f"is nested deeper than {MAX_DEPTH} levels")
     try:
-        json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError:
-        raise bad_request(None, "holds half a surrogate pair, which is not valid Unicode") from None
+        raise bad_request(field, "holds half a surrogate pair, which is not valid Unicode") from None
     except ValueError:
-        raise bad_request(None, "holds a number that JSON cannot hold (NaN, Infinity, or too many digits)") from None
+        raise bad_request(field, "holds a number that JSON cannot hold (NaN, Infinity, or too many digits)") from None
+
+
+def _check_sampling(body: dict[str, Any], limits: LimitSettings) -> None:
+    """How many answers are asked for, and what the engine computes with unchecked."""
+    given, most = body.get("prompt"), limits.answers
+    texts = len(given) if isinstance(given, list) and given and not isinstance(given[0], int) else 1
+    for field in ("n", "best_of"):
+        _check_type(body, field, int, "an integer")
+        asked = body.get(field) or 1
+        if asked > most:
+            found = asked if asked < 1e15 else "too large"
+            raise bad_request(field, f"is {found}; a request may ask for {most} answers", _ABOVE)
+        if asked * texts > most:
+            message = f"has {texts} texts, for {asked} answers each; a request may ask for {most} answers"
+            raise bad_request("prompt", message, _ABOVE)
+    penalty = body.get("length_penalty")
+    if penalty is not None and not (type(penalty) in (int, float) and abs(penalty) <= MAX_LENGTH_PENALTY):
+        allowed = f"a number from -{MAX_LENGTH_PENALTY:g} to {MAX_LENGTH_PENALTY:g}"
+        raise bad_request("length_penalty", f"must be {allowed}: lengths are raised to it")
 
 
 def _check_messages(messages: Any) -> None:
@@ -243,6 +271,21 @@ def _check_messages(messages: Any) -> None:
         for j, call in enumerate(calls or ()):
             if not isinstance(call, dict):
                 raise bad_request(f"messages[{i}].tool_calls[{j}]", f"must be an object, got {kind(call)}")
+            function = call.get("function")
+            if isinstance(function, dict) and isinstance(function.get("arguments"), str):
+                _check_arguments(function["arguments"], f"messages[{i}].tool_calls[{j}].function.arguments")
+
+
+def _check_arguments(text: str, at: str) -> None:
+    """Arguments of an earlier call: JSON within the JSON. The renderer takes none for what is no JSON at all."""
+    try:
+        check_json(json.loads(text), at)
+    except json.JSONDecodeError:
+        return
+    except RecursionError:
+        raise bad_request(at, f"is nested deeper than {MAX_DEPTH} levels") from None
+    except ValueError:
+        raise bad_request(at, "holds a number of too many digits") from None
 
 
 def _check_template(given: Any) -> None:
