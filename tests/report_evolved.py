@@ -87,7 +87,8 @@ class FakeEvolution(FakeRun):
         stage.done()
         scores = {
             "definitions": 20, "definition_valid": skill, "definition_match": skill / 2, "queries": 30,
-            "tools_valid": skill if name != "base" else 0.0, "relevance": skill / 4, "errors": 1, "reasons": {"no_tools": 2, "unparseable": 3},
+            "tools_valid": skill if name != "base" else 0.0, "relevance": skill / 4, "errors": 1,
+            "reasons": {"no_tools": 2, "unparseable": 3},
         }  # fmt: skip
         self.run.remember(stage, stage.publish({"rows": 50, "scores": scores, "generated_tokens": 500}))
 
