@@ -21,7 +21,7 @@ _USAGE_ERROR: Any = typer.BadParameter.__base__
 """Words that a command does not take; typer has no name of its own for it."""
 _SEPARATORS = {"&&", "||", ";", "|"}
 _LOADERS: dict[str, Callable[[str | None, list[str]], Any]] = {
-    **dict.fromkeys(("run", "config", "probe", "select", "train", "evaluate"), load_config),
+    **dict.fromkeys(("run", "evolve", "config", "probe", "select", "train", "evaluate"), load_config),
     "serve": load_serve_config,
     "train_base.py": lambda path, overrides: load_tiny_base_config(str(path), overrides),
 }
