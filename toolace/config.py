@@ -204,7 +204,7 @@ class LoraConfig(Section):
     rank: int = Field(16, ge=1)
     alpha: float = Field(32, gt=0)
     dropout: float = Field(0.0, ge=0, lt=1)
-    targets: str | list[str] = "all-linear"
+    targets: Annotated[str, Field(min_length=1)] | Annotated[list[str], Field(min_length=1)] = "all-linear"
 
 
 class TrainConfig(Section):
@@ -258,7 +258,7 @@ class RefineConfig(Section):
 class EvaluateConfig(Section):
     """Evaluation on the dev and test splits."""
 
-    splits: list[Literal["dev", "test"]] = ["dev", "test"]
+    splits: list[Literal["dev", "test"]] = Field(["dev", "test"], min_length=1)
     fixed_rounds: list[Annotated[int, Field(ge=1)]] = [1, 2, 3]
     """Also score these fixed numbers of refinement rounds."""
     margins: list[Annotated[float, Field(gt=0)]] = [1.0]

@@ -182,3 +182,9 @@ def test_seeds_fit_the_libraries_that_take_them() -> None:
     assert validate_config(made.model_dump(mode="json"), "a comparison's run").data.train.seed == 10 * MAX_SEED + 1
     with pytest.raises(ConfigError, match="seed"):
         load_tiny_base_config("configs/tiny_base.yaml", [f"seed={MAX_SEED}"])
+
+
+@pytest.mark.parametrize("setting", ["evaluate.splits=[]", "train.lora.targets=[]", "train.lora.targets=''"])
+def test_an_empty_list_is_refused_where_something_must_be_named(setting: str) -> None:
+    with pytest.raises(ConfigError, match=setting.partition("=")[0]):
+        load_config(None, [setting])

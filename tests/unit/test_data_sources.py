@@ -469,3 +469,14 @@ def test_openai_rows_as_json_text_are_found_without_naming_the_format(tmp_path: 
     file.write_text(json.dumps({"messages": json.dumps(messages), "tools": json.dumps([tool])}) + "\n")
     loaded = load_samples(str(file))
     assert len(loaded.samples) == 1 and loaded.samples[0].reference.calls[0].name == "f"
+
+
+@pytest.mark.parametrize("arguments", ['{"a": "1", "a": "2"}', '{"a": {"b": 1, "b": 1}}'])
+def test_a_call_whose_text_has_a_key_twice_goes_to_quarantine(arguments: str, tmp_path: Path) -> None:
+    def row(text: str) -> dict[str, Any]:
+        answer = {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": text}}]}
+        return {"messages": [{"role": "user", "content": "go"}, answer], "tools": [{"name": "f"}]}
+
+    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps(row(text)) for text in ('{"a": 1}', arguments)))
+    (bad,) = load_samples(tmp_path / "a.jsonl").quarantined
+    assert (bad.row, bad.reason) == (2, "bad_call_text") and "a key twice" in bad.detail

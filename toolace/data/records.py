@@ -15,7 +15,7 @@ Targets = Literal["all", "calls"]
 
 REASONS: dict[str, str] = {
     "ambiguous_tool": "two tools of the row have the same name and different definitions",
-    "bad_call_text": "an assistant turn that must be a call cannot be parsed as one",
+    "bad_call_text": "an assistant turn that must be a call cannot be parsed as one, or its text has a key twice",
     "bad_content": "a turn holds something that is not text, such as an image",
     "bad_json": "the line, or a JSON value inside the row, is not JSON",
     "bad_role": "a turn has a role that the format does not know",
@@ -137,10 +137,20 @@ def _refuse_constant(text: str) -> Any:
     raise ValueError(f"{text} is not JSON")
 
 
-def parse_json(text: str | bytes) -> Any:
-    """JSON without NaN and infinities. Raises `ValueError`, also for nesting too deep to read."""
+def _refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("an object has a key twice")
+    return found
+
+
+def parse_json(text: str | bytes, *, unique: bool = False) -> Any:
+    """JSON without NaN and infinities, where `unique` also without objects that have a key twice.
+
+    Raises `ValueError`, also for nesting too deep to read.
+    """
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_twice if unique else None)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 

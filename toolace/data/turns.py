@@ -24,13 +24,14 @@ CALL_ROLES = ("function_call", "tool_call")
 
 
 def json_field(value: Any, what: str, reason: str = "bad_json") -> Any:
-    """A field that may be a value or its JSON text."""
+    """A field that may be a value or its JSON text. In the text of a call (`bad_call_text`) no key may stand twice, as
+    in the calls of models."""
     if not isinstance(value, str):
         return value
     if not value.strip():
         return None
     try:
-        return parse_json(value)
+        return parse_json(value, unique=reason == "bad_call_text")
     except ValueError as error:
         raise RowError(f"{reason}: {what} is not JSON: {error}; it begins with {shorten(value[:80])}") from None
 

@@ -106,7 +106,7 @@ def _assistant(text: str) -> Message | None:
 
 def _call(line: str) -> Call:
     try:
-        return json_call(parse_json(line), "parameters")
+        return json_call(parse_json(line, unique=True), "parameters")
     except ValueError as error:
         if isinstance(error, RowError):
             raise
