@@ -1,6 +1,7 @@
 """The endpoint as a Serve application: serve run serve_apps.refine:build_app model.path=runs/demo/round-2/train/model
 
-Imported by `configs/serve.yaml` and by RayService manifests; the arguments are those of `toolace.serving.config`.
+For RayService manifests and `serve run` in a checkout; from other directories, import `toolace.serving.app:build_app`.
+The arguments are those of `toolace.serving.config`.
 """
 
 from __future__ import annotations

@@ -165,6 +165,12 @@ def test_the_route_prefix_is_no_part_of_open_paths(keyed: Any) -> None:
     assert asyncio.run(ask("/tool/v1/models")) == 401
 
 
+def test_only_the_playgrounds_own_paths_are_open(keyed: Any) -> None:
+    endpoint, _, _ = keyed
+    for path, status in (("/playground", 200), ("/playground/playground.js", 200), ("/playgrounds", 401)):
+        assert endpoint.ask("GET", path).status_code == status, path
+
+
 def test_without_keys_only_this_machine_is_served() -> None:
     assert Endpoint().ask().status_code == 200
     assert Endpoint(client=("::1", 5)).ask().status_code == 200

@@ -236,7 +236,8 @@ def test_the_shipped_serve_config_is_valid() -> None:
     data = yaml.safe_load((ROOT / "configs" / "serve.yaml").read_text())
     schema = ServeDeploySchema.model_validate(data)
     config = serve_config(schema.applications[0].args)
-    assert schema.applications[0].import_path == "serve_apps.refine:build_app" and config.model_id == "tiny"
+    # Of the package, so that it can be deployed from any directory.
+    assert schema.applications[0].import_path == "toolace.serving.app:build_app" and config.model_id == "tiny"
 
 
 def test_flat_arguments_of_serve_run() -> None:

@@ -89,7 +89,7 @@ class AuthSettings(Section):
     in every process of the cluster."""
     open: bool = False
     """Serve without keys; on an address that others can reach only when this is set."""
-    open_paths: tuple[str, ...] = ("/health", "/metrics", "/", "/playground*")
+    open_paths: tuple[str, ...] = ("/health", "/metrics", "/", "/playground", "/playground/*")
     """Paths that need no key; a trailing `*` matches what begins so."""
 
 
