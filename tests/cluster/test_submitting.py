@@ -26,7 +26,7 @@ RAY = str(Path(sys.executable).with_name("ray"))
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """The small run in one process on a Ray of its own, undisturbed."""
     root = tmp_path_factory.mktemp("reference")
-    call([sys.executable, "ray_jobs/train_rounds.py", *options(str(root))])
+    call([sys.executable, "ray_jobs/train_rounds.py", *options(str(root))], {"RAY_worker_niceness": "0"})
     return Store(str(root / "demo"))
 
 
