@@ -19,14 +19,14 @@ from toolace.rollouts.outputs import read_records
 from toolace.storage import Store
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
-RAY = str(Path(sys.executable).with_name("ray"))
+RAY = (sys.executable, "-m", "ray.scripts.scripts")
 
 
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """The small run in one process on a Ray of its own, undisturbed."""
     root = tmp_path_factory.mktemp("reference")
-    call([sys.executable, "ray_jobs/train_rounds.py", *options(str(root))])
+    call([sys.executable, "ray_jobs/train_rounds.py", *options(str(root))], {"RAY_worker_niceness": "0"})
     return Store(str(root / "demo"))
 
 
@@ -69,7 +69,7 @@ def test_a_submitted_run_on_object_storage_whose_driver_is_killed(
     # Both doors are shut: by the job table before anything is sent, by the run's lock for whoever comes another way.
     said = call([*submit, "--", *command], env, code=1)
     assert re.search(rf"error: demo-1 is running since .* works on {on_s3.uri}", said), said
-    said = call([RAY, "job", "submit", "--working-dir", ".", "--", "python", "ray_jobs/train_rounds.py", *command[1:]],
+    said = call([*RAY, "job", "submit", "--working-dir", ".", "--", "python", "ray_jobs/train_rounds.py", *command[1:]],
                 env, code=1)  # fmt: skip
     assert "is in use by process" in said and "stop it" in said, said
     eventually(lambda: has(on_s3, "round-1/probe/part-00001.parquet"), "records of the probe")
@@ -108,10 +108,10 @@ def test_a_submitted_evaluation_on_a_shared_directory(local_cluster: Any, refere
     changed = ("model.max_model_len=1024", "refine.max_tokens=96", "refine.max_rounds=2", "evaluate.fixed_rounds=[1]")
     settings = [part for one in changed for part in ("--set", one)]
     command = ["--data", reference.at("data/test"), "--model", "builtin:tiny_base", *settings]
-    said = call([RAY, "job", "submit", "--working-dir", ".", "--", "python", "ray_jobs/evaluate.py", *command,
+    said = call([*RAY, "job", "submit", "--working-dir", ".", "--", "python", "ray_jobs/evaluate.py", *command,
                  "--out", "scores"], env, code=1)  # fmt: skip
     assert "'scores' is relative" in said, said
-    call([RAY, "job", "submit", "--working-dir", ".", "--", "python", "ray_jobs/evaluate.py", *command,
+    call([*RAY, "job", "submit", "--working-dir", ".", "--", "python", "ray_jobs/evaluate.py", *command,
           "--out", str(tmp_path / "scores")], env)  # fmt: skip
     found = list(read_records(str(tmp_path / "scores/model/eval-test")))
     assert found == list(read_records(reference.at("base/eval-test"))) and len(found) == 16
