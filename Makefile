@@ -1,4 +1,5 @@
-# Everything a newcomer needs: `make demo`, `make test`. CPython 3.11, git and make are all that must be there.
+# Everything a newcomer needs: `make demo`, `make test`. CPython 3.11 (or 3.12, which is not tested), git and make are all
+# that must be there.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

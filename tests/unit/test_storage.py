@@ -266,8 +266,9 @@ def test_a_driver_whose_lock_was_taken_over_is_ended_and_leaves_it(
     monkeypatch.setattr(lock_module, "HEARTBEAT_S", 0.02)
     run = Store(str(tmp_path))
     with pytest.raises(StorageError, match="was taken over by process 7 on elsewhere"), RunLock(run):
-        run.write("lock.json", foreign_lock())  # this driver was silent for so long that another one took the run
-        time.sleep(60)  # interrupted by the next heartbeat
+        for _ in range(600):  # this driver was silent for so long that another one took the run
+            run.write("lock.json", foreign_lock())  # again, as a heartbeat at work may still write over it
+            time.sleep(0.1)  # interrupted by the next heartbeat
     assert run.read("lock.json") and run.read_json("lock.json")["token"] == "theirs"
 
 

@@ -124,11 +124,15 @@ class RunLock:
 
     @contextmanager
     def _one_at_a_time(self) -> Iterator[None]:
-        """Those who take over wait for one another, where the filesystem can; the system ends the wait if one dies."""
-        if self._run.local is None:
+        """Those who take over, and heartbeats, wait for one another where the filesystem can, so that what was looked
+        at is what is written over. The system ends the wait if one dies."""
+        try:
+            folder = None if self._run.local is None else os.open(self._run.local, os.O_RDONLY)
+        except OSError:
+            folder = None
+        if folder is None:
             yield
             return
-        folder = os.open(self._run.local, os.O_RDONLY)
         try:
             with suppress(OSError):
                 fcntl.flock(folder, fcntl.LOCK_EX)
@@ -171,8 +175,11 @@ class RunLock:
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
             try:
-                if self._mine():
-                    self._run.write(self.FILE, self._content())
+                with self._one_at_a_time():
+                    mine = self._mine()
+                    if mine:
+                        self._run.write(self.FILE, self._content())
+                if mine:
                     continue
             except StorageError:  # storage that fails for a while must not cost the lock: beat again
                 continue
