@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import _thread
 import json
 import os
+import signal
 import socket
 import threading
 import time
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
+from typing import Any
 
 from toolace.errors import StorageError
 from toolace.storage import Store
@@ -20,6 +21,10 @@ HEARTBEAT_S = 10.0
 """Seconds between heartbeats."""
 _HELD: set[str] = set()
 """Tokens of the locks that this process holds."""
+_LOST: list[StorageError] = []
+"""Locks of this process that another driver has taken over, until the main thread is told."""
+_WAKE = signal.SIGUSR2
+"""What tells it, also in the middle of a wait. Ray blocks SIGINT in its processes, jobs among them."""
 
 STALE_S = 60.0
 """A lock without a heartbeat for this long belongs to a dead driver (six missed heartbeats)."""
@@ -62,7 +67,8 @@ class RunLock:
         self._started = time.time()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._successor: Owner | None = None
+        self._taken = False
+        self._before: Any = None
 
     def __enter__(self) -> RunLock:
         if not self._run.create_new(self.FILE, self._content()):
@@ -75,6 +81,8 @@ class RunLock:
         if found is None or found.token != self._token:
             raise self._lost()
         _HELD.add(self._token)
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(_WAKE, _tell)
         self._thread = threading.Thread(target=self._beat, name="run-lock", daemon=True)
         self._thread.start()
         return self
@@ -84,14 +92,12 @@ class RunLock:
         if self._thread is not None:
             self._thread.join()
         _HELD.discard(self._token)
-        if self._successor is not None:
-            raise StorageError(
-                f"{self._run.uri} was taken over by process {self._successor.pid} on {self._successor.host} while this "
-                "driver gave no sign of life. What is finished stays; let the other one go on, or stop it and run the "
-                "same command again"
-            ) from None
+        if self._before is not None:
+            signal.signal(_WAKE, self._before)
+        if self._taken:  # the lock file is another driver's
+            return
         try:
-            if self._mine():
+            if self._successor() is None:
                 self._run.delete(self.FILE)
         except StorageError:
             if error is None:  # what stopped the run says more than a lock that cannot be given back
@@ -155,23 +161,35 @@ class RunLock:
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
             try:
-                if self._mine():
+                other = self._successor()
+                if other is None:
                     self._run.write(self.FILE, self._content())
                     continue
             except StorageError:  # storage that fails for a while must not cost the lock: beat again
                 continue
-            _thread.interrupt_main()
+            self._taken = True
+            _LOST.append(
+                StorageError(
+                    f"{self._run.uri} was taken over by process {other.pid} on {other.host} while this driver gave no "
+                    "sign of life. What is finished stays; let it go on, or stop it and run the same command "
+                    "again"
+                )
+            )
+            if self._before is not None:
+                signal.pthread_kill(threading.main_thread().ident or 0, _WAKE)
             return
 
-    def _mine(self) -> bool:
-        """Whether the lock file is still this driver's; one that is gone or damaged is nobody else's."""
+    def _successor(self) -> Owner | None:
+        """Who else holds the lock by now; None where the file is this driver's, gone or damaged."""
         if not self._run.exists(self.FILE):
-            return True
+            return None
         found = self._read()
-        if found is None or found.token == self._token:
-            return True
-        self._successor = found
-        return False
+        return None if found is None or found.token == self._token else found
+
+
+def _tell(number: int, frame: FrameType | None) -> None:
+    if _LOST:
+        raise _LOST.pop()
 
 
 def _alive(owner: Owner) -> bool | None:
