@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
+from typing import Any
 
 from toolace.errors import StorageError
 from toolace.storage import Store
@@ -23,6 +24,10 @@ HEARTBEAT_S = 10.0
 """Seconds between heartbeats."""
 _HELD: set[str] = set()
 """Tokens of the locks that this process holds."""
+_LOST: list[StorageError] = []
+"""Locks of this process that another driver has taken over, until the main thread is told."""
+_WAKE = signal.SIGUSR2
+"""What tells it, also in the middle of a wait. Ray blocks SIGINT in its processes, jobs among them."""
 
 STALE_S = 60.0
 """A lock without a heartbeat for this long belongs to a dead driver (six missed heartbeats)."""
@@ -67,7 +72,8 @@ class RunLock:
         self._started = time.time()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._successor: Owner | None = None
+        self._lost_to: StorageError | None = None
+        self._before: Any = None
 
     def __enter__(self) -> RunLock:
         if not self._run.create_new(self.FILE, self._content()):
@@ -80,6 +86,8 @@ class RunLock:
         if found is None or found.token != self._token:
             raise self._lost()
         _HELD.add(self._token)
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(_WAKE, _tell)
         self._thread = threading.Thread(target=self._beat, name="run-lock", daemon=True)
         self._thread.start()
         return self
@@ -89,12 +97,12 @@ class RunLock:
         if self._thread is not None:
             self._thread.join()
         _HELD.discard(self._token)
-        if self._successor is not None:
-            raise StorageError(
-                f"{self._run.uri} was taken over by process {self._successor.pid} on {self._successor.host} while this "
-                "driver gave no sign of life. What is finished stays; let the other one go on, or stop it and run the "
-                "same command again"
-            ) from None
+        if self._before is not None:
+            signal.signal(_WAKE, self._before)
+        if self._lost_to is not None:  # the lock file is another driver's
+            if error is self._lost_to:
+                return
+            raise self._lost_to from None
         try:
             self._run.delete_if(self.FILE, lambda data: (owner := _owner(data)) is None or owner.token == self._token)
         except StorageError:
@@ -176,26 +184,32 @@ class RunLock:
         while not self._stop.wait(HEARTBEAT_S):
             try:
                 with self._one_at_a_time():
-                    mine = self._mine()
-                    if mine:
+                    other = self._successor()
+                    if other is None:
                         self._run.write(self.FILE, self._content())
-                if mine:
-                    continue
+                        continue
             except StorageError:  # storage that fails for a while must not cost the lock: beat again
                 continue
-            # A real signal, as it also ends a wait: `_thread.interrupt_main` is seen only when that returns.
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            self._lost_to = StorageError(
+                f"{self._run.uri} was taken over by process {other.pid} on {other.host} while this driver gave no sign "
+                "of life. What is finished stays; let the other one go on, or stop it and run the same command again"
+            )
+            if self._before is not None:
+                _LOST.append(self._lost_to)
+                signal.pthread_kill(threading.main_thread().ident or 0, _WAKE)
             return
 
-    def _mine(self) -> bool:
-        """Whether the lock file is still this driver's; one that is gone or damaged is nobody else's."""
+    def _successor(self) -> Owner | None:
+        """Who else holds the lock by now; None where the file is this driver's, gone or damaged."""
         if not self._run.exists(self.FILE):
-            return True
+            return None
         found = _owner(self._run.read(self.FILE))
-        if found is None or found.token == self._token:
-            return True
-        self._successor = found
-        return False
+        return None if found is None or found.token == self._token else found
+
+
+def _tell(number: int, frame: FrameType | None) -> None:
+    if _LOST:
+        raise _LOST.pop()
 
 
 def _owner(data: bytes) -> Owner | None:
