@@ -30,7 +30,7 @@ $(STAMP): requirements/cpu.txt pyproject.toml
 demo: install  ## Rounds of model-aware training on the tiny base model, with the real engines (10 minutes, 2 cores)
 	$(BIN)/python ray_jobs/train_rounds.py --config configs/demo.yaml
 
-demo-evolve: install  ## Decomposed tool learning and evolution on the tiny base model, with the real engines (25 minutes)
+demo-evolve: install  ## Decomposed tool learning and evolution of the tiny base model, with the real engines
 	$(BIN)/python ray_jobs/evolve.py --config configs/demo_evolve.yaml
 
 PORT ?= 8000
