@@ -47,6 +47,8 @@ class Stream:
         return self
 
     async def __anext__(self) -> Any:
+        for _ in range(20):
+            await asyncio.sleep(0)  # an engine takes its time
         if not self.items:
             raise StopAsyncIteration
         item = self.items.pop(0)
