@@ -37,8 +37,9 @@ class Trainer:
 
     def __init__(self, config: TinyBaseConfig, tokenizer: PreTrainedTokenizerFast) -> None:
         self.config = config
-        self.model = build_model(config, tokenizer)
-        self.forward = Forward(self.model, config.compiled)
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.model = build_model(config, tokenizer).to(self.device)
+        self.forward = Forward(self.model, config.compiled and self.device == "cpu")
         self.corpus = Corpus(config, tokenizer)
         self.average = [p.detach().clone() for p in self.model.parameters()]
         named = list(self.model.named_parameters())
@@ -59,7 +60,8 @@ class Trainer:
 
     def train_step(self, batch: Batch) -> float:
         """One update; returns the mean loss over the answers' tokens (nats)."""
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        batch = batch.to(self.device)
+        with torch.autocast(self.device, dtype=torch.bfloat16):
             hidden = self.forward(batch.ids)
             logits = self.model.lm_head(hidden.flatten(0, 1)[batch.places])
         loss = functional.cross_entropy(logits.float(), batch.targets)
@@ -93,7 +95,7 @@ class Trainer:
 
     def load(self, path: Path) -> None:
         """Go on from a saved state, at the chunk of rows after the one that was under way."""
-        state = torch.load(path)
+        state = torch.load(path, map_location=self.device)
         self.model.load_state_dict(state["model"])
         self.average = [average.detach() for average in state["average"]]
         for (optimiser, _), saved in zip(self.optimisers, state["optimisers"], strict=True):
@@ -102,7 +104,7 @@ class Trainer:
 
     def averaged(self) -> PreTrainedModel:
         """A copy of the model with the averaged weights."""
-        copy: PreTrainedModel = type(self.model)(self.model.config)
+        copy: PreTrainedModel = type(self.model)(self.model.config).to(self.device)
         with torch.no_grad():
             for target, source in zip(copy.parameters(), self.average, strict=True):
                 target.copy_(source)

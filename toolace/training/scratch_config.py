@@ -48,7 +48,7 @@ class TinyBaseConfig(Section):
     average: float = Field(0.995, ge=0, lt=1)
     """Decay of the running average of the weights, which is what is evaluated and exported."""
     compiled: bool = True
-    """Compile the layers (a few seconds for each length of batch; needs a C++ compiler)."""
+    """Compile the layers on a CPU (a few seconds for each length of batch; needs a C++ compiler)."""
     threads: int = Field(2, ge=1)
 
     easy_until: float = Field(0.3, ge=0, le=1)

@@ -122,6 +122,10 @@ class Batch:
     places: torch.Tensor
     targets: torch.Tensor
 
+    def to(self, device: str) -> Batch:
+        """The batch on a device."""
+        return Batch(self.ids.to(device), self.places.to(device), self.targets.to(device))
+
 
 def exercise(sample: Sample, rng: random.Random, wrong: float) -> Sample:
     """The sample as a check-and-correct exercise: a right or damaged draft, the refine turn, the same reference."""

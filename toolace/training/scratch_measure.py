@@ -45,7 +45,12 @@ def answers(
         if draws:
             options = {"do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "num_return_sequences": draws}
         with torch.inference_mode():
-            out = model.generate(input_ids=ids, attention_mask=mask, max_new_tokens=MAX_TOKENS, **options)
+            out = model.generate(
+                input_ids=ids.to(model.device),
+                attention_mask=mask.to(model.device),
+                max_new_tokens=MAX_TOKENS,
+                **options,
+            )
         texts = tokenizer.batch_decode(out[:, length:], skip_special_tokens=True)
         for j, i in enumerate(rows):
             found[i] = texts[j * max(1, draws) : (j + 1) * max(1, draws)]

@@ -130,7 +130,7 @@ class Forward:
         self.layer = torch.compile(_layer, dynamic=False) if compiled else _layer
         positions, size = torch.arange(model.config.max_position_embeddings)[:, None], _rotary_size(model)
         angles = positions * 10000.0 ** (-torch.arange(0, size, 2) / size)
-        self.cos, self.sin = (torch.cat((f, f), -1) for f in (angles.cos(), angles.sin()))
+        self.cos, self.sin = (torch.cat((f, f), -1).to(model.device) for f in (angles.cos(), angles.sin()))
 
     def __call__(self, ids: torch.Tensor) -> torch.Tensor:
         body, heads = self.model.model, self.model.config.num_attention_heads
