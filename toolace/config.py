@@ -6,6 +6,7 @@ Defaults marked (ours) are this project's choice where the papers are silent; se
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -58,7 +59,7 @@ class SyntheticSource(Section):
     """Generated samples: needs no download; tools are disjoint between the splits."""
 
     type: Literal["synthetic"] = "synthetic"
-    rows: int = Field(2000, ge=1)
+    rows: int = Field(2000, ge=1, le=10**9)
     seed: int = Field(1, ge=0, le=2**63 - 1)
     profile: str = "house"
     """The mix of kinds and phrasings."""
@@ -212,7 +213,7 @@ class TrainConfig(Section):
 
     method: Literal["lora", "full"] = "lora"
     lora: LoraConfig = LoraConfig()
-    epochs: float = Field(3.0, gt=0)
+    epochs: float = Field(3.0, gt=0, le=10_000)
     target_tokens: int | None = Field(None, ge=1)
     """Stop after this many target tokens instead of after `epochs`."""
     lr: float = Field(1e-4, gt=0)
@@ -247,7 +248,7 @@ class TrainConfig(Section):
 class RefineConfig(Section):
     """Adaptive self-refinement at inference."""
 
-    max_rounds: int = Field(5, ge=0)
+    max_rounds: int = Field(5, ge=0, le=1000)
     """Refinement rounds at the most (ours)."""
     accept_margin: float = Field(0.0, ge=0)
     """Take a changed answer only when the refine pass prefers it to the draft by more than this summed
@@ -258,7 +259,7 @@ class RefineConfig(Section):
 class EvaluateConfig(Section):
     """Evaluation on the dev and test splits."""
 
-    splits: list[Literal["dev", "test"]] = Field(["dev", "test"], min_length=1)
+    splits: list[Literal["dev", "test"]] = Field(["dev", "test"], min_length=1, max_length=2)
     fixed_rounds: list[Annotated[int, Field(ge=1)]] = [1, 2, 3]
     """Also score these fixed numbers of refinement rounds."""
     margins: list[Annotated[float, Field(gt=0)]] = [1.0]
@@ -268,7 +269,7 @@ class EvaluateConfig(Section):
 class RoundsConfig(Section):
     """The rounds of ToolACE-R."""
 
-    max_rounds: int = Field(3, ge=1)
+    max_rounds: int = Field(3, ge=1, le=1000)
     start: Literal["base", "previous"] = "base"
     """What each round's training starts from (ours: the base)."""
     bootstrap_rows: int = Field(0, ge=0)
@@ -303,7 +304,7 @@ class EvolveConfig(Section):
     held_out: float = Field(0.5, gt=0, lt=1)
     """Share of the training samples, by hash of seed and id, that are kept for evolution with tools and answers
     hidden."""
-    rounds: int = Field(3, ge=0)
+    rounds: int = Field(3, ge=0, le=1000)
     """Rounds of self-evolution (paper: three)."""
     votes: int = Field(8, ge=1)
     """Calls sampled over the candidate tools of a query."""
@@ -326,7 +327,7 @@ class EvolveConfig(Section):
     """Drop tools and calls that break a rule (paper); off: only what cannot be read."""
     replay: float = Field(1.0, ge=0)
     """Rows of stage 2 beside the accepted rows of a round, as a share of these."""
-    epochs: float = Field(1.0, gt=0)
+    epochs: float = Field(1.0, gt=0, le=10_000)
     """Epochs of a round's training."""
     start: Literal["previous", "base"] = "previous"
     """What each stage's and round's training starts from."""
@@ -421,7 +422,9 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def validate_stop(self) -> Config:
+    def validate_splits(self) -> Config:
+        if len(set(self.evaluate.splits)) < len(self.evaluate.splits):
+            raise ValueError(f"evaluate.splits names {self.evaluate.splits[0]} twice")
         if self.evolve.stop == "dev" and "dev" not in self.evaluate.splits:
             raise ValueError("evolve.stop dev needs the dev split among evaluate.splits")
         return self
@@ -429,7 +432,7 @@ class Config(Section):
     @property
     def run_dir(self) -> str:
         """The run directory: root/name."""
-        return f"{self.root.rstrip('/')}/{self.name}"
+        return f"{os.path.expanduser(self.root).rstrip('/')}/{self.name}"
 
 
 def load_config(

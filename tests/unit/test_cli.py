@@ -104,6 +104,7 @@ def test_dry_run_of_evolution_names_its_stages(run: Any, tmp_path: Path, tiny_ba
         (("evolve", "--config", "none.yaml"), "none.yaml"),
         (("evolve", "--set", "evolve.generation=false"), "evolve.generation"),
         (("run", "--set", "probe.q=1"), "probe.q"),
+        (("run", "--set", "engine.kind=scripted"), "engine.kind scripted"),
         (("compare", "none.yaml"), "none.yaml"),
         (("run", "--set", "train.lr=fast"), "train.lr"),
         (("run", "--dry-run", "--set", "data.train.path=/nonexist.jsonl"), "/nonexist.jsonl"),

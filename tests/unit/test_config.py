@@ -41,6 +41,7 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
     config = load_config(file, ["probe.k=16", "data.train.type=files", "data.train.path=x.jsonl", "name=other"])
     assert config.probe.k == 16 and config.probe.temperature == 0.5
     assert config.data.train.type == "files" and config.run_dir == "runs/other"
+    assert load_config(None, ["root=~/x", "name=a"]).run_dir == str(Path.home() / "x/a")
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,10 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
         ("probe.draft_draws=9", "draft_draws"),
         ("rollout.min_actors=3", "max_actors"),
         ("data.train.type=web", "data.train"),
+        ("rounds.max_rounds=99999999999", r"rounds\.max_rounds"),
+        ("train.epochs=1e300", r"train\.epochs"),
+        ("data.train.rows=99999999999999999999", r"data\.train"),
+        ("evaluate.splits=[test,test]", "names test twice"),
     ],
 )
 def test_bad_settings_name_the_key(override: str, message: str) -> None:

@@ -273,6 +273,74 @@ def test_a_bad_line_is_a_bad_row_wherever_it_stands(tmp_path: Path, line: bytes,
     assert bad.path == str(tmp_path / "a.jsonl")
 
 
+@pytest.mark.parametrize(
+    "item",
+    [
+        '{"messages": NaN, "tools": []}',
+        '{"n": ' + "9" * 5000 + "}",
+        "[" * 5000 + "]" * 5000,
+        "{broken",
+        '{"a": "]}\\"" }}',
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_an_item_that_cannot_be_read_costs_no_other(tmp_path: Path, item: str, place: int) -> None:
+    good = json.dumps({**GOOD, "note": 'brackets ]}[{ , and \\" quotes'})
+    items = [good, good]
+    items.insert(place, item)
+    (tmp_path / "a.json").write_text(f"[{', '.join(items)}]\n")
+    if item.count("{") < item.count("}") or item == "{broken":  # not whole by its brackets
+        with pytest.raises(DataError, match="not whole JSON"):
+            load_samples(tmp_path / "a.json")
+        return
+    loaded = load_samples(tmp_path / "a.json")
+    assert [(bad.row, bad.reason) for bad in loaded.quarantined] == [(place + 1, "bad_json")]
+    assert (len(loaded.samples), loaded.rows) == (2, 3)
+
+
+@given(st.lists(st.recursive(st.none() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))))
+def test_a_list_is_split_into_its_items(items: list[Any]) -> None:
+    found = files.split_list(json.dumps(items, ensure_ascii=False))
+    assert found is not None and [json.loads(item) for item in found if item] == items
+
+
+@pytest.mark.parametrize("column", ["date", "zone", "text"])
+def test_a_parquet_value_that_python_cannot_hold_costs_its_row(tmp_path: Path, column: str) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    columns = {
+        "date": pa.array([1, 2**62, 3], pa.timestamp("us")),
+        "zone": pa.array([None, 1, None], pa.timestamp("us", tz="Mars/Olympus")),
+        "text": pa.array([b"a", b"\xff\xfe", b"c"]).view(pa.string()),
+    }
+    rows = {key: [json.dumps(GOOD[key])] * 3 for key in GOOD}
+    parquet.write_table(pa.table({**rows, "extra": columns[column]}), tmp_path / "a.parquet")
+    loaded = load_samples(tmp_path / "a.parquet")
+    (bad,) = loaded.quarantined
+    assert (len(loaded.samples), bad.row) == (2, 2) and "'extra'" in bad.detail
+    assert bad.reason == ("bad_text" if column == "text" else "bad_value")
+
+
+@pytest.mark.parametrize(
+    "schema", [{"properties": {"a": True}}, {"properties": {"a": {}}, "required": True}, {"required": [["a"]]}]
+)
+def test_own_samples_with_schemas_that_no_judge_can_use_are_quarantined(tmp_path: Path, schema: Any) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    def row(number: int, parameters: Any) -> dict[str, str]:
+        tool = {"name": "f", "description": "", "parameters": {"type": "object", **parameters}}
+        chat = {"messages": [{"role": "user", "content": "go"}], "tools": [tool]}
+        reference = {"role": "assistant", "calls": [{"name": "f", "arguments": {"a": 1}}]}
+        return {"id": str(number), "chat": json.dumps(chat), "reference": json.dumps(reference)}
+
+    rows = [row(1, {"properties": {"a": {"type": "integer"}}}), row(2, schema)]
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    loaded = load_samples(tmp_path / "a.parquet")
+    assert [(bad.row, bad.reason) for bad in loaded.quarantined] == [(2, "bad_tools")] and len(loaded.samples) == 1
+
+
 def test_unknown_format_names_what_was_tried(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"prompt": "x", "completion": "y"}\n')
     with pytest.raises(DataError) as caught:

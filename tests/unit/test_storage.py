@@ -236,7 +236,10 @@ def test_a_living_owner_keeps_its_lock_however_long_it_is_silent(tmp_path: Path)
         RunLock(run).__enter__()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "7", "{}", '{"pid": []}', lock_of(1, 0, heartbeat="soon").decode()])
+DAMAGED = [lock_of(1, 0, heartbeat=beat).decode() for beat in ("soon", float("nan"), float("inf"))]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", "{}", '{"pid": []}', *DAMAGED])
 def test_a_damaged_lock_is_named_and_taken_over_when_it_is_old(tmp_path: Path, text: str) -> None:
     run = Store(str(tmp_path))
     run.write("lock.json", text.encode())

@@ -10,13 +10,14 @@ import typer
 
 from toolace.cli.options import ConfigOption, JsonOption, SetOption
 from toolace.config import Config, dump_config, load_config
+from toolace.errors import ConfigError
 
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the plan: rows, stages, memory; do nothing")]
 
 
 def run(config: ConfigOption = None, set_: SetOption = None, dry_run: DryRunOption = False) -> None:
     """Run rounds of model-aware training (ToolACE-R); the same command again continues where it stopped."""
-    settings = load_config(config, set_ or [])
+    settings = _settings(config, set_)
     if dry_run:
         _print_plan(settings, "rounds")
         return
@@ -27,13 +28,22 @@ def run(config: ConfigOption = None, set_: SetOption = None, dry_run: DryRunOpti
 
 def evolve(config: ConfigOption = None, set_: SetOption = None, dry_run: DryRunOption = False) -> None:
     """Learn tools by sub-tasks, then evolve on the model's own data (ToolACE-DEV); the same command again continues."""
-    settings = load_config(config, set_ or [])
+    settings = _settings(config, set_)
     if dry_run:
         _print_plan(settings, "evolve")
         return
     from toolace.rounds.evolve import run_evolve
 
     run_evolve(settings)
+
+
+def _settings(config: Path | None, overrides: list[str] | None) -> Config:
+    settings = load_config(config, overrides or [])
+    if settings.engine.kind == "scripted":
+        raise ConfigError(
+            "engine.kind scripted answers from a function that tests pass, and a command has none. Use vllm or hf"
+        )
+    return settings
 
 
 def _print_plan(settings: Config, method: Literal["rounds", "evolve"]) -> None:

@@ -28,6 +28,8 @@ LOOK_LINES = 100
 PARQUET_BATCH = 256
 """Rows of a parquet file in memory at a time."""
 
+_STRUCTURE = re.compile(r'"(?:[^"\\]|\\.)*+"|["\[\]{},]', re.DOTALL)
+"""Whole texts, and the marks outside of them that tell where an item of a list ends."""
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://")
 _OPTIONS = re.compile(r"(.*?)(\?\w+=[^/]*)?", re.DOTALL)
 """`s3://bucket/key?region=eu-west-1`: options at the end of a URI, not a wildcard."""
@@ -239,10 +241,51 @@ def _read_document(file: DataFile, stream: IO[bytes]) -> Iterator[tuple[int, Any
     try:
         rows = parse_json(data)
     except ValueError as error:
-        raise DataError(f"{file.path} is not whole JSON: {error}. Download or write it again") from None
+        items = split_list(data.decode("utf-8-sig"))
+        if items is None:
+            raise DataError(f"{file.path} is not whole JSON: {error}. Download or write it again") from None
+        rows = [_row_or_error(item) for item in items]
+        if not any(isinstance(row, dict) for row in rows):
+            raise DataError(f"{file.path}: none of its {len(rows)} items is a row (the first: {error})") from None
     if not rows:
         raise DataError(f"{file.path} is an empty list. Give a file with at least one row")
     yield from enumerate(rows, 1)
+
+
+def _row_or_error(text: str) -> Any:
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        return RowError(f"bad_json: {error}; the item begins with {shorten(text[:80])}")
+
+
+def split_list(text: str) -> list[str] | None:
+    """The items of a JSON list as text, by brackets and quotes alone; None where the list is not whole.
+
+    So that one item that cannot be read (a NaN, a number or a nesting that Python refuses) costs no other.
+    """
+    items: list[str] = []
+    depth, start = 0, 0
+    for found in _STRUCTURE.finditer(text):
+        mark = found.group()
+        if mark[0] == '"':
+            if len(mark) == 1:
+                return None  # a text without an end
+        elif mark in "[{":
+            depth += 1
+            if depth == 1:
+                if mark == "{" or text[: found.start()].strip():
+                    return None
+                start = found.end()
+        elif mark in "]}":
+            depth -= 1
+            if depth == 0:
+                items.append(text[start : found.start()].strip())
+                return None if text[found.end() :].strip() else items
+        elif depth == 1:
+            items.append(text[start : found.start()].strip())
+            start = found.end()
+    return None
 
 
 def _read_parquet(file: DataFile) -> Iterator[tuple[int, Any]]:
@@ -255,15 +298,40 @@ def _read_parquet(file: DataFile) -> Iterator[tuple[int, Any]]:
             if table.metadata.num_rows == 0:
                 raise DataError(f"{file.path} has 0 rows. Give a file with at least one row")
             for batch in table.iter_batches(batch_size=PARQUET_BATCH):
-                for row in batch.to_pylist(maps_as_pydicts="lossy"):
+                for row in _python_rows(batch):
                     number += 1
-                    yield number, _without_none(row)
+                    yield number, row
     except (pyarrow.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(
             f"{file.path} is damaged parquet (after row {number}): {error}. Download or write it again"
         ) from None
+
+
+def _python_rows(batch: Any) -> Iterator[Any]:
+    """The rows of a batch; one with a value that Python cannot hold (a date, text that is not UTF-8) as `RowError`."""
+    try:
+        yield from [_without_none(row) for row in batch.to_pylist(maps_as_pydicts="lossy")]
+        return
+    except (ValueError, OverflowError):
+        if batch.num_rows == 1:
+            yield _unreadable(batch)
+            return
+    for index in range(batch.num_rows):
+        yield from _python_rows(batch.slice(index, 1))
+
+
+def _unreadable(row: Any) -> RowError:
+    """What is wrong with a batch of one row."""
+    for name, column in zip(row.schema.names, row.columns, strict=True):
+        try:
+            column.to_pylist(maps_as_pydicts="lossy")
+        except UnicodeDecodeError:
+            return RowError(f"bad_text: the column {name!r} is not UTF-8")
+        except (ValueError, OverflowError) as error:
+            return RowError(f"bad_value: the column {name!r} cannot be read: {error}")
+    return RowError("bad_value: the row cannot be read")
 
 
 def _without_none(value: Any) -> Any:

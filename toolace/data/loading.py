@@ -227,6 +227,12 @@ def _own_sample(row: Mapping[str, Any], targets: Targets) -> tuple[Sample, ...]:
     except ValueError as error:
         raise RowError(f"bad_json: chat or reference: {error}") from None
     check_tools(sample.chat.tools)
+    for tool in sample.chat.tools:  # other formats are brought into this form
+        properties, required = tool.parameters.get("properties", {}), tool.parameters.get("required", [])
+        if not isinstance(properties, Mapping) or not all(isinstance(part, Mapping) for part in properties.values()):
+            raise RowError(f"bad_tools: the properties of {tool.name!r} are {shorten(properties)}, no schema each")
+        if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+            raise RowError(f"bad_tools: what {tool.name!r} requires is {shorten(required)}, no list of names")
     content_hash(sample.chat, sample.reference)
     "".join(fields.values()).encode()
     return (sample,) if targets == "all" or sample.reference.calls else ()

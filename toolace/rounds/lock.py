@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import signal
 import socket
@@ -216,6 +217,8 @@ def _owner(data: bytes) -> Owner | None:
     """The owner in a lock file; None where the file is damaged."""
     try:
         owner = Owner(**json.loads(data))
+        if not math.isfinite(owner.started + owner.heartbeat):
+            return None
         return Owner(
             str(owner.host), int(owner.pid), str(owner.token), float(owner.started), float(owner.heartbeat),
             str(owner.space), str(owner.born),
