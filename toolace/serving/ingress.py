@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator, Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from fastapi import Depends, FastAPI
@@ -57,7 +58,7 @@ from toolace.serving.protocol import (
 )
 from toolace.serving.refining import refine_chat
 from toolace.serving.scoring import DraftQuestion, DraftScore, DraftScorer
-from toolace.serving.streaming import stream_refined
+from toolace.serving.streaming import DONE, error_in, stream_passed_on, stream_refined
 
 _ENGINE_ERRORS = (OpenAIHTTPException, VLLMClientError, RayServeException, RayError)
 EARLY_S = 5.0
@@ -92,6 +93,7 @@ class RefiningIngress(OpenAiIngress):  # type: ignore[misc]  # the library is un
         super().__init__(llm_deployments, model_cards)
         self._config = ServeConfig.model_validate(config)
         self._version = version
+        self._created = int(time.time())
         self._metrics = shared_metrics()
         settings = self._config.refinement
         reads = settings.accept_margin > 0 or settings.check == "prompt"
@@ -143,6 +145,13 @@ class RefiningIngress(OpenAiIngress):  # type: ignore[misc]  # the library is un
         try:
             async with asyncio.timeout(deadline_s) as limit:
                 answer: Response = await self._process_llm_request(_validated(kind, body), method, request)
+                if isinstance(answer, StreamingResponse):
+                    # The first event is waited for, so that what the engine refuses keeps its status code.
+                    events = aiter(answer.body_iterator)
+                    first = await anext(events, DONE)
+                    if (refused := error_in(first)) is not None:
+                        raise blamed(refused, body)
+                    answer.body_iterator = stream_passed_on(first, events, partial(blamed, body=body))
                 return answer
         except TimeoutError as error:
             if limit.expired():
@@ -150,6 +159,12 @@ class RefiningIngress(OpenAiIngress):  # type: ignore[misc]  # the library is un
             raise from_upstream(error) from error
         except _ENGINE_ERRORS as error:
             raise blamed(error, body) from error
+
+    async def model(self, model: str) -> Any:
+        """GET /v1/models/NAME, and each entry of GET /v1/models: the library's card, with the time OpenAI's have."""
+        card = await super().model(model)
+        card.created = self._created
+        return card
 
     async def health(self) -> Response:
         """GET /health: this process answers; replicas are checked by Serve."""
