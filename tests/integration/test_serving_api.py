@@ -246,9 +246,8 @@ def test_a_stream_gives_the_same_answer(client: OpenAI, sample: Sample) -> None:
     )
 
 
-@pytest.mark.parametrize("properties", [{"a": False}, {f"p{i}": {"type": "string"} for i in range(800)}])
-def test_a_stream_that_the_engine_refuses_is_refused_before_it_begins(client: OpenAI, properties: Any) -> None:
-    schema = {"type": "object", "required": ["a"] if "a" in properties else [], "properties": properties}
+def test_a_stream_that_the_engine_refuses_is_refused_before_it_begins(client: OpenAI) -> None:
+    schema = {"type": "object", "required": ["a"], "properties": {"a": False}}
     wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
     for stream in (False, True):
         with pytest.raises(BadRequestError) as caught:
