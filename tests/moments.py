@@ -179,6 +179,50 @@ class _Watched:
         return record
 
 
+STEPS = "rank {rank} has taken step {step}"
+EXPORT = (
+    "the export begins", "the weights are written", "the canary is written", "model is there",
+    "result.json will be written", "result.json is there",
+)  # fmt: skip
+"""Moments of a training's worker: of any, and of the one that exports the model, in their order."""
+
+
+@dataclass(frozen=True)
+class WatchedWorker:
+    """In place of `toolace.training.launch._worker`: the same work in a worker that is watched. It trains below the
+    watch's root, in a stage of a model."""
+
+    watch: Watch
+    stage: str
+
+    def __call__(self, config: dict[str, Any]) -> str | None:
+        from toolace.training import export, launch, loop
+
+        def after(function: Any, what: str) -> Any:
+            def call(*arguments: Any, **named: Any) -> Any:
+                result = function(*arguments, **named)
+                self.watch.meet(Moment("worker", self.stage, what))
+                return result
+
+            return call
+
+        def step(spec: Any, engine: Any, table: Any, plan: Any, number: int) -> Any:
+            record = take_step(spec, engine, table, plan, number)
+            self.watch.meet(Moment("worker", self.stage, STEPS.format(rank=engine.worker.rank, step=number)))
+            return record
+
+        def begin(*arguments: Any) -> Any:
+            self.watch.meet(Moment("worker", self.stage, EXPORT[0]))
+            return export_model(*arguments)
+
+        take_step, export_model = loop.take_step, loop.export_model
+        loop.take_step, loop.export_model = step, after(begin, EXPORT[3])
+        export.write_model = after(export.write_model, EXPORT[1])
+        export.write_canary = after(export.write_canary, EXPORT[2])
+        with self.watch._writing("worker"):
+            return launch._worker(config)
+
+
 _actors: list[Watch] = []
 
 
