@@ -15,7 +15,7 @@ import psutil
 import pytest
 from cluster_runs import ROOT, call, eventually
 from moments import Watch, pick, seeds, told
-from rollout_fakes import expected, make_samples, put_samples
+from rollout_fakes import expected, make_samples
 from scripted_run import outcome
 from training_models import make_model, make_spec, make_tokens
 
@@ -60,31 +60,19 @@ def node_of(cluster: Any, pid: int) -> Any:
     return next(node for node in cluster.nodes if pid in {process.pid for process in node.processes()})
 
 
-def test_a_node_that_is_lost_while_probing_costs_no_record(
-    local_cluster: Any, env: dict[str, str], tmp_path: Path
+@pytest.mark.parametrize(("method", "kinds"), [("rounds", ["probe"]), ("evolve", ["eval", "evolve"])])
+def test_nodes_that_are_lost_while_actors_work_cost_no_record(
+    method: Any, kinds: list[str], local_cluster: Any, env: dict[str, str], undisturbed_run: Any, tmp_path: Path
 ) -> None:
-    put_samples(tmp_path / "samples", ROWS, shard_rows=5)
-    hold = tmp_path / "held"
-    with driving({**env, "HOLD": str(hold)}, tmp_path / "log", *DRIVER, "rollout", str(tmp_path)) as process:
-        eventually(lambda: process.poll() is not None or (hold.exists() and hold.read_text()), "an actor at its row")
-        assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]
-        node_of(local_cluster, int(hold.read_text())).kill()
-    assert list(read_records(str(tmp_path / "out"))) == RECORDS
-
-
-def test_nodes_that_are_lost_while_evaluating_and_evolving_cost_no_record(
-    local_cluster: Any, env: dict[str, str], undisturbed_run: Any, tmp_path: Path
-) -> None:
-    """A node dies at a moment of one of its actors in an evaluation, another one in a round of evolution; the seed
-    picks both."""
-    whole, moments = undisturbed_run("evolve")
+    """A node dies at a moment of its actor that the seed picks, in a stage of each kind."""
+    whole, moments = undisturbed_run(method)
     seed = seeds("5")[0]
-    left = pick(seed, [moment for moment in moments if moment.victim == "actor"], ("eval", "evolve"))
+    left = pick(seed, [moment for moment in moments if moment.victim == "actor"], kinds)
     told(seed, left)
     watch = Watch.of(str(tmp_path / "run"), *left, hold=True)
     (tmp_path / "watch").write_bytes(pickle.dumps(watch))
     log = tmp_path / "log"
-    with driving(env, log, *SCRIPTED, "evolve", str(tmp_path / "run"), str(tmp_path / "watch")) as process:
+    with driving(env, log, *SCRIPTED, method, str(tmp_path / "run"), str(tmp_path / "watch")) as process:
         while left:
             eventually(lambda: process.poll() is not None or any(map(watch.pid, left)), "an actor at its moment")
             assert process.poll() is None, log.read_text()[-3000:]

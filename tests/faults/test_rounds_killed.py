@@ -3,7 +3,6 @@ undisturbed run does. `test_killed_by_seed.py` kills it anywhere, with a scripte
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -47,18 +46,3 @@ def test_a_killed_driver_goes_on_to_the_same_model(reference: Any, tmp_path: Pat
         assert (tmp_path / "demo/lock.json").exists() and not (tmp_path / "demo/round-1/train/done.json").exists()
     call(command(tmp_path))
     assert outcome(Store(str(tmp_path / "demo"))) == outcome(reference)
-
-
-@pytest.mark.engine
-@pytest.mark.timeout(300)
-def test_sigterm_leaves_a_run_that_can_go_on(tmp_path: Path, tiny_base: Path) -> None:
-    process = subprocess.Popen(command(tmp_path), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not (tmp_path / "demo" / "base" / "eval-dev" / "begun.json").exists():
-        time.sleep(0.05)
-    process.terminate()
-    assert process.wait(timeout=120) == 128 + signal.SIGTERM
-    run = tmp_path / "demo"
-    assert not (run / "lock.json").exists()
-    assert (run / "data" / "done.json").exists() and not (run / "summary.json").exists()
-    events = [json.loads(line)["event"] for line in (run / "events.jsonl").open()]
-    assert events[-1] == "run_stopped"
