@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,38 @@ def ray_local() -> Iterator[None]:
     )
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def undisturbed_run(ray_local: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Any], Any]:
+    """Runs of `tests/scripted_run.py` by method, made once: what each left, and the moments at which it could die."""
+    import scripted_run
+    from moments import Watch
+
+    made: dict[str, Any] = {}
+
+    def make(method: Any) -> Any:
+        if method not in made:
+            root = tmp_path_factory.mktemp(method)
+            watch = Watch.of(str(root))
+            scripted_run.run(method, str(root), watch)
+            made[method] = (scripted_run.outcome(str(root)), watch.met())
+        return made[method]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The small run of `tests/cluster_runs.py` with the real engines, in one process on a Ray of its own,
+    undisturbed: its run directory."""
+    from cluster_runs import call, options
+
+    from toolace.storage import Store
+
+    root = tmp_path_factory.mktemp("reference")
+    call([sys.executable, "ray_jobs/train_rounds.py", *options(str(root))], {"RAY_worker_niceness": "0"})
+    return Store(str(root / "demo"))
 
 
 @pytest.fixture(scope="session")

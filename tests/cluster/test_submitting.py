@@ -22,14 +22,6 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
 RAY = (sys.executable, "-m", "ray.scripts.scripts")
 
 
-@pytest.fixture(scope="session")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """The small run in one process on a Ray of its own, undisturbed."""
-    root = tmp_path_factory.mktemp("reference")
-    call([sys.executable, "ray_jobs/train_rounds.py", *options(str(root))], {"RAY_worker_niceness": "0"})
-    return Store(str(root / "demo"))
-
-
 @pytest.fixture
 def on_s3(object_server: Any, monkeypatch: pytest.MonkeyPatch) -> Store:
     """Where a run on object storage is, for this process to look at."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ from typing import Any
 import psutil
 import pytest
 from cluster_runs import ROOT, call, eventually
-from rollout_fakes import expected, make_samples, put_samples
+from moments import Watch, pick, seeds, told
+from rollout_fakes import expected, make_samples
+from scripted_run import outcome
 from training_models import make_model, make_spec, make_tokens
 
 from toolace.rollouts.outputs import read_records
@@ -24,6 +27,7 @@ from toolace.training.steplog import read_steps
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 DRIVER = [sys.executable, "tests/cluster_driver.py"]
+SCRIPTED = [sys.executable, "tests/scripted_run.py"]
 ROWS = 60
 RECORDS = [expected(sample) for sample in make_samples(ROWS)]
 SETTINGS: dict[str, Any] = {"method": "lora", "epochs": 12, "checkpoint_steps": 5, "zero_stage": 2, "lr": 1e-3}
@@ -40,12 +44,10 @@ def env(local_cluster: Any, object_server: Any, monkeypatch: pytest.MonkeyPatch)
 
 
 @contextmanager
-def driving(env: dict[str, str], log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """The driver at work; at the end of the block it has ended, without an error."""
+def driving(env: dict[str, str], log: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A driver at work; at the end of the block it has ended, without an error."""
     with log.open("wb") as out:
-        process = subprocess.Popen(
-            [*DRIVER, *arguments], cwd=ROOT, env={**os.environ, **env}, stdout=out, stderr=subprocess.STDOUT
-        )
+        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **env}, stdout=out, stderr=subprocess.STDOUT)
         try:
             yield process
             assert process.wait(timeout=600) == 0, log.read_text()[-3000:]
@@ -58,16 +60,27 @@ def node_of(cluster: Any, pid: int) -> Any:
     return next(node for node in cluster.nodes if pid in {process.pid for process in node.processes()})
 
 
-def test_a_node_that_is_lost_while_probing_costs_no_record(
-    local_cluster: Any, env: dict[str, str], tmp_path: Path
+@pytest.mark.parametrize(("method", "kinds"), [("rounds", ["probe"]), ("evolve", ["eval", "evolve"])])
+def test_nodes_that_are_lost_while_actors_work_cost_no_record(
+    method: Any, kinds: list[str], local_cluster: Any, env: dict[str, str], undisturbed_run: Any, tmp_path: Path
 ) -> None:
-    put_samples(tmp_path / "samples", ROWS, shard_rows=5)
-    hold = tmp_path / "held"
-    with driving({**env, "HOLD": str(hold)}, tmp_path / "log", "rollout", str(tmp_path)) as process:
-        eventually(lambda: process.poll() is not None or (hold.exists() and hold.read_text()), "an actor at its row")
-        assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]
-        node_of(local_cluster, int(hold.read_text())).kill()
-    assert list(read_records(str(tmp_path / "out"))) == RECORDS
+    """A node dies at a moment of its actor that the seed picks, in a stage of each kind."""
+    whole, moments = undisturbed_run(method)
+    seed = seeds("5")[0]
+    left = pick(seed, [moment for moment in moments if moment.victim == "actor"], kinds)
+    told(seed, left)
+    watch = Watch.of(str(tmp_path / "run"), *left, hold=True)
+    (tmp_path / "watch").write_bytes(pickle.dumps(watch))
+    log = tmp_path / "log"
+    with driving(env, log, *SCRIPTED, method, str(tmp_path / "run"), str(tmp_path / "watch")) as process:
+        while left:
+            eventually(lambda: process.poll() is not None or any(map(watch.pid, left)), "an actor at its moment")
+            assert process.poll() is None, log.read_text()[-3000:]
+            moment = next(filter(watch.pid, left))
+            left.remove(moment)
+            node_of(local_cluster, watch.pid(moment)).kill()
+            local_cluster.add(f"worker-{len(local_cluster.nodes)}", 2)
+    assert outcome(str(tmp_path / "run")) == whole
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +121,7 @@ def test_a_node_that_is_lost_while_training_costs_no_step(
     spec = make_spec(*places, tmp_path / "out", workers=2, cpus_per_worker=2, **SETTINGS)  # one on each node
     (tmp_path / "spec.json").write_text(spec.model_dump_json())
     index = tmp_path / "out/checkpoints/index.json"
-    with driving(env, tmp_path / "log", "train", str(tmp_path)) as process:
+    with driving(env, tmp_path / "log", *DRIVER, "train", str(tmp_path)) as process:
         eventually(lambda: process.poll() is not None or index.exists(), "the first checkpoint")
         assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]
         victim = next(node for node in local_cluster.nodes if node.running() and workers_of(node))
@@ -156,6 +169,29 @@ def test_object_storage_that_stays_broken_stops_a_rollout_that_can_go_on(
     assert list(read_records(place.at("out"))) == RECORDS
     written = {path for method, path in object_server.seen[seen:] if method == "POST" and "/out/part-" in path}
     assert not [path for path in written if path.partition("?")[0].rpartition("/")[2] in done]
+
+
+def test_an_evolve_run_whose_object_storage_fails_for_a_while(
+    object_server: Any, undisturbed_run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Files of the driver and of its actors, picked by a seed from those of a round of evolution."""
+    whole, moments = undisturbed_run("evolve")
+    for name, value in object_server.environment.items():
+        monkeypatch.setenv(name, value)
+    root = f"{object_server.bucket('evolve')}/runs"
+    seed = seeds("5")[0]
+    written = [moment for moment in moments if moment.what.endswith("will be written")]
+    at = [
+        *pick(seed, [moment for moment in written if moment.victim == "actor"], ["evolve"]),
+        *pick(seed, [moment for moment in written if moment.victim == "driver"], ["evolve", "train", "corpus"]),
+    ]
+    told(seed, at)
+    budget = Budget(7, *(f"/small/{moment.stage}/{moment.what.partition(' ')[0]}" for moment in at))
+    env = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "RAY_worker_niceness": "0"}
+    with object_server.failing(10**9, budget):
+        call([*SCRIPTED, "evolve", root], env)
+    assert not any(budget.left.values()), budget.left
+    assert outcome(root) == whole
 
 
 def copy_samples(place: Store) -> None:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
-import signal
+import random
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
+from moments import EXPORT, STEPS, Moment, Watch, WatchedWorker, seeds, told
 from training_models import make_model, make_spec, make_tokens
 
 from toolace.errors import TrainingError
 from toolace.storage import Store
+from toolace.training import launch
 from toolace.training.launch import run_training
 from toolace.training.loop import train
 from toolace.training.spec import TrainSpec
@@ -55,18 +55,6 @@ def assert_same(spec: TrainSpec, undisturbed: TrainSpec) -> None:
     assert max(float((one[name] - two[name]).abs().max()) for name in two) < 1e-3
 
 
-def train_workers() -> list[psutil.Process]:
-    """Ray Train workers of this process's own Ray."""
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        try:
-            if "RayTrainWorker" in " ".join(process.cmdline()):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
-
-
 def wait_for(what: str, condition: Any, seconds: float = 400) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -74,29 +62,29 @@ def wait_for(what: str, condition: Any, seconds: float = 400) -> None:
         time.sleep(0.05)
 
 
-def test_a_killed_worker_is_replaced_and_no_row_is_skipped_or_repeated(
-    ray_local: None, places: tuple[Path, Path], undisturbed: TrainSpec, tmp_path: Path
+def test_killed_workers_are_replaced_and_no_row_is_skipped_or_repeated(
+    ray_local: None, places: tuple[Path, Path], undisturbed: TrainSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = make_spec(*places, tmp_path / "out", workers=2, **SETTINGS)
-    index = tmp_path / "out" / "checkpoints" / "index.json"
-    killed: list[int] = []
-
-    def kill() -> None:
-        wait_for("the first checkpoint", index.exists)
-        worker = train_workers()[-1]
-        killed.append(worker.pid)
-        worker.send_signal(signal.SIGKILL)
-
-    killer = threading.Thread(target=kill)
-    killer.start()
+    """One of the two dies after a step beyond the first checkpoint, another one while it exports and publishes the
+    model; the seed picks rank, step and place."""
+    spec = make_spec(*places, tmp_path / "round-1" / "train", workers=2, **SETTINGS)
+    seed = seeds("5")[0]
+    chance = random.Random(seed)
+    step = STEPS.format(rank=chance.randrange(2), step=chance.randrange(5, 55))
+    at = [Moment("worker", "round-1/train", what) for what in (step, chance.choice(EXPORT))]
+    told(seed, at)
+    (tmp_path / "watch").mkdir()
+    watch = Watch(str(tmp_path), str(tmp_path / "watch"), tuple(at))
+    monkeypatch.setattr(launch, "_worker", WatchedWorker(watch, "round-1/train"))
     steps: list[Mapping[str, Any]] = []
     result = run_training(spec, steps.append)
-    killer.join()
-    assert killed
+    assert all(map(watch.pid, at))
     assert result.workers == 2
     assert result.rows == 12 * 40
     assert steps[-1]["step"] == result.steps - 1
     assert_same(spec, undisturbed)
+    left, usual = (sorted(path.name for path in Path(place.out).iterdir()) for place in (spec, undisturbed))
+    assert left == usual, "half a model, or what only a training that goes on needs"
     assert run_training(spec) == result
 
 

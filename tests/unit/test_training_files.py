@@ -30,6 +30,15 @@ def test_a_failure_publishes_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path) -> None:
+    """Half a model is as large as a model."""
+    (tmp_path / ".model.0123abcd.tmp").mkdir()
+    (tmp_path / ".model.0123abcd.tmp" / "weights").write_text("half")
+    with published(Store(str(tmp_path)), "model") as folder:
+        (folder / "weights").write_text("whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
 def test_a_full_disk_is_named(tmp_path: Path) -> None:
     with (
         pytest.raises(StorageError, match=r"cannot write .*model: .*No space left"),

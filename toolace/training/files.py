@@ -44,8 +44,8 @@ def readable(store: Store, name: str) -> Iterator[Path]:
 def published(store: Store, name: str) -> Iterator[Path]:
     """A local directory that appears as `store/name` in one step when the block ends without an error.
 
-    Replaces what is there. On object stores the files appear one by one; what reads them must wait for a marker that
-    the caller writes afterwards.
+    Replaces what is there; what a killed process left half written goes. On object stores the files appear one by one;
+    what reads them must wait for a marker that the caller writes afterwards.
     """
     if store.local is None:
         with tempfile.TemporaryDirectory(prefix="toolace-") as folder, _reported("write", store, name):
@@ -54,6 +54,8 @@ def published(store: Store, name: str) -> Iterator[Path]:
             _copy(folder, _uri(store, name))
         return
     partial = store.local / f".{name}.{uuid.uuid4().hex[:8]}.tmp"
+    for left in store.local.glob(f".{name}.*.tmp"):
+        shutil.rmtree(left, ignore_errors=True)
     try:
         with _reported("write", store, name):
             partial.mkdir(parents=True)

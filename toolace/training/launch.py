@@ -25,7 +25,7 @@ from toolace.config import TrainConfig
 from toolace.errors import StorageError, ToolaceError, TrainingError
 from toolace.storage import Store
 from toolace.training.dataset import TokenTable
-from toolace.training.loop import Reporter, checkpoints_of, finished, plan_run, train
+from toolace.training.loop import CHECKPOINTS, Reporter, checkpoints_of, finished, plan_run, train
 from toolace.training.spec import TrainResult, TrainSpec
 from toolace.training.steplog import read_steps
 
@@ -45,6 +45,7 @@ def run_training(spec: TrainSpec, progress: Reporter | None = None) -> TrainResu
     Raises `TrainingError`.
     """
     if (done := finished(spec)) is not None:
+        _clear(spec)
         return done
     spec = spec.model_copy(update={"tokens": Store(spec.tokens).uri, "out": Store(spec.out).uri})
     table = TokenTable.open(Store(spec.tokens))
@@ -62,7 +63,14 @@ def run_training(spec: TrainSpec, progress: Reporter | None = None) -> TrainResu
     result = finished(spec)
     if result is None:
         raise TrainingError(f"the workers ended, but {spec.out} has no result. Run the same command again")
+    _clear(spec)
     return result
+
+
+def _clear(spec: TrainSpec) -> None:
+    """Delete the checkpoints of a run that is complete: its workers have, unless they died just before."""
+    with contextlib.suppress(StorageError):  # of no use to anyone, and no reason to fail
+        Store(spec.out).delete(CHECKPOINTS)
 
 
 def _fit(spec: TrainSpec) -> None:

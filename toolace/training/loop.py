@@ -38,6 +38,7 @@ from toolace.training.steplog import Record, StepLog, tenth_by_kind
 from toolace.training.watchdog import Watchdog
 
 RESULT = "result.json"
+CHECKPOINTS = "checkpoints"
 CANARIES = 2
 """Prompts in the exported model's canary."""
 Reporter = Callable[[Mapping[str, Any]], None]
@@ -89,7 +90,7 @@ def plan_run(spec: TrainSpec, table: TokenTable) -> Plan:
 def checkpoints_of(spec: TrainSpec, table: TokenTable, plan: Plan, workers: int) -> Checkpoints:
     """The run's checkpoints, bound to what must not change between them."""
     identity = {"plan": plan.key, "tokens": table.digest, "workers": workers, **spec.made_from()}
-    return Checkpoints(Store(spec.out).sub("checkpoints"), identity, spec.settings.keep_checkpoints)
+    return Checkpoints(Store(spec.out).sub(CHECKPOINTS), identity, spec.settings.keep_checkpoints)
 
 
 def train(spec: TrainSpec, reporter: Reporter | None = None) -> TrainResult | None:
