@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from cluster_runs import ROOT, call, eventually
+from cluster_runs import ROOT, call, driving, eventually
 from rollout_fakes import expected, make_samples, put_samples
 from training_models import make_model, make_spec, make_tokens
 
@@ -39,21 +37,6 @@ def env(local_cluster: Any, object_server: Any, monkeypatch: pytest.MonkeyPatch)
         local_cluster.add(f"worker-{len(local_cluster.nodes)}", 2)
 
 
-@contextmanager
-def driving(env: dict[str, str], log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """The driver at work; at the end of the block it has ended, without an error."""
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [*DRIVER, *arguments], cwd=ROOT, env={**os.environ, **env}, stdout=out, stderr=subprocess.STDOUT
-        )
-        try:
-            yield process
-            assert process.wait(timeout=600) == 0, log.read_text()[-3000:]
-        finally:
-            process.kill()
-            process.wait()
-
-
 def node_of(cluster: Any, pid: int) -> Any:
     return next(node for node in cluster.nodes if pid in {process.pid for process in node.processes()})
 
@@ -63,7 +46,8 @@ def test_a_node_that_is_lost_while_probing_costs_no_record(
 ) -> None:
     put_samples(tmp_path / "samples", ROWS, shard_rows=5)
     hold = tmp_path / "held"
-    with driving({**env, "HOLD": str(hold)}, tmp_path / "log", "rollout", str(tmp_path)) as process:
+    command = [*DRIVER, "rollout", str(tmp_path)]
+    with driving(command, {**env, "HOLD": str(hold)}, tmp_path / "log") as process:
         eventually(lambda: process.poll() is not None or (hold.exists() and hold.read_text()), "an actor at its row")
         assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]
         node_of(local_cluster, int(hold.read_text())).kill()
@@ -108,7 +92,7 @@ def test_a_node_that_is_lost_while_training_costs_no_step(
     spec = make_spec(*places, tmp_path / "out", workers=2, cpus_per_worker=2, **SETTINGS)  # one on each node
     (tmp_path / "spec.json").write_text(spec.model_dump_json())
     index = tmp_path / "out/checkpoints/index.json"
-    with driving(env, tmp_path / "log", "train", str(tmp_path)) as process:
+    with driving([*DRIVER, "train", str(tmp_path)], env, tmp_path / "log") as process:
         eventually(lambda: process.poll() is not None or index.exists(), "the first checkpoint")
         assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]
         victim = next(node for node in local_cluster.nodes if node.running() and workers_of(node))
