@@ -207,8 +207,8 @@ class LocalCluster:
         temp = self.place / f"n{len(self.nodes)}"
         shutil.rmtree(temp, ignore_errors=True)
         command = [
-            sys.executable, "-m", "ray.scripts.scripts", "start", *options, "--node-ip-address=127.0.0.1",
-            f"--node-name={mark}", f"--temp-dir={temp}",
+            sys.executable, "-m", "ray.scripts.scripts", "start", *options,
+            f"--node-ip-address={self.address_of(len(self.nodes))}", f"--node-name={mark}", f"--temp-dir={temp}",
             f"--object-store-memory={STORE_MB * 2**20}", f"--dashboard-agent-listen-port={agent_port}",
             "--min-worker-port=0", "--max-worker-port=0", "--disable-usage-stats", "--block",
         ]  # fmt: skip
@@ -253,6 +253,10 @@ class LocalCluster:
                              f"--dashboard-port={self.ports['dashboard']}",
                              f"--ray-client-server-port={self.ports['client']}", *self.head_options()],
                     self.ports["agent"], env)  # fmt: skip
+
+    def address_of(self, number: int) -> str:
+        """The address of a node: one for all, so that it works wherever there is a loopback."""
+        return "127.0.0.1"
 
     def head_options(self) -> list[str]:
         """More options of the head's `ray start`, for clusters of another kind; `ports` are known."""

@@ -1,9 +1,9 @@
-"""Clusters for the tests of scaling: one whose nodes come and go by Ray's own autoscaler, on this machine.
+"""Clusters for the tests of scaling: one whose nodes come and go, one whose nodes have an address each.
 
-`ray.cluster_utils.AutoscalingCluster` starts and ends with `ray stop --force`, which ends every Ray of the machine, and
-keeps to fixed ports. This is the same head (fake multi-node provider, autoscaler v2) as a node of `LocalCluster`: its
-ports, directory and token are its own, and so are the processes that are ended. The provider starts nodes as children
-of the head's monitor; they carry the head's mark.
+Nodes come and go by Ray's own autoscaler. `ray.cluster_utils.AutoscalingCluster` would start and end with
+`ray stop --force`, which ends every Ray of the machine, and keeps to fixed ports. Here the same head (fake multi-node
+provider, autoscaler v2) is a node of `LocalCluster`: its ports, directory and token are its own, and only its own
+processes are ended. The provider starts nodes as children of the head's monitor; they carry the head's mark.
 """
 
 from __future__ import annotations
@@ -83,6 +83,13 @@ class ScalingCluster(LocalCluster):
     def is_empty(self) -> bool:
         """Whether the head answers, and knows itself alone."""
         return [node["node_id"] for node in self.alive()] == [HEAD]
+
+
+class Machines(LocalCluster):
+    """Nodes with an address each, as machines have: Ray Train counts local ranks by address. Linux has 127.0.0.0/8."""
+
+    def address_of(self, number: int) -> str:
+        return f"127.0.0.{number + 1}"
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cluster_runs import ROOT, driving
 from rollout_fakes import expected, make_samples, put_samples
-from scaling_cluster import LocalCluster, presence, short_lived
+from scaling_cluster import Machines, presence, short_lived
 
 from toolace.rollouts.outputs import read_records
 
@@ -22,7 +22,7 @@ ROWS = 160
 
 def test_sixteen_actors_then_eight_training_workers_then_sixteen_actors(tmp_path: Path) -> None:
     put_samples(tmp_path / "samples", ROWS, shard_rows=2)
-    with short_lived(LocalCluster) as cluster:
+    with short_lived(Machines) as cluster:
         cluster.up(NODES, GPUS, {"RAY_worker_niceness": "0"}, gpus=GPUS)
         env = {**cluster.environment, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
         with driving([sys.executable, "tests/scaling_driver.py", "stages", str(tmp_path)], env, tmp_path / "log"):
