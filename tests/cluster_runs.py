@@ -55,13 +55,15 @@ def call(
 
 
 @contextmanager
-def driving(command: Sequence[str], env: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def driving(
+    command: Sequence[str], env: Mapping[str, str], log: Path, *, timeout: float = 600
+) -> Iterator[subprocess.Popen[bytes]]:
     """A driver at work; at the end of the block it has ended, without an error."""
     with log.open("wb") as out:
         process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **env}, stdout=out, stderr=subprocess.STDOUT)
         try:
             yield process
-            assert process.wait(timeout=600) == 0, log.read_text()[-3000:]
+            assert process.wait(timeout=timeout) == 0, log.read_text()[-3000:]
         finally:
             process.kill()
             process.wait()

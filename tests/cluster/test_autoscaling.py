@@ -34,6 +34,7 @@ def test_load_brings_nodes_and_idleness_takes_them_away(tmp_path: Path) -> None:
                 eventually(
                     lambda done=tmp_path / f"done-{number}": job.poll() is not None or done.exists(),
                     f"rollout {number}",
+                    600,
                     every=0.5,
                 )
                 assert (tmp_path / f"done-{number}").exists(), (tmp_path / "log").read_text()[-3000:]

@@ -25,7 +25,8 @@ def test_sixteen_actors_then_eight_training_workers_then_sixteen_actors(tmp_path
     with short_lived(Machines) as cluster:
         cluster.up(NODES, GPUS, {"RAY_worker_niceness": "0"}, gpus=GPUS)
         env = {**cluster.environment, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
-        with driving([sys.executable, "tests/scaling_driver.py", "stages", str(tmp_path)], env, tmp_path / "log"):
+        command = [sys.executable, "tests/scaling_driver.py", "stages", str(tmp_path)]
+        with driving(command, env, tmp_path / "log", timeout=1500):
             pass
     records = [expected(sample) for sample in make_samples(ROWS)]
     for name in ("probe", "evaluate"):
