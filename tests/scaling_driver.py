@@ -2,7 +2,8 @@
 
 `load` runs `two_turns` over PLACE/samples with one to three actors, into PLACE/out-1 and, once PLACE/again exists, into
 PLACE/out-2. `stages` follows a round through its changes of hands: sixteen actors with a GPU each, then eight training
-workers with a GPU each, then sixteen actors again. Whoever takes part leaves a file that says where it is.
+workers with a GPU each, then nine actors, which have no room beside workers that stay. Whoever takes part leaves a file
+that says where it is.
 """
 
 from __future__ import annotations
@@ -95,23 +96,27 @@ def rehearse(config: dict[str, Any]) -> None:
 
 
 def stages(place: Path) -> None:
-    settings = small_rollout(
-        min_actors=16, max_actors=16, gpus_per_actor=1, rows_in_flight=2, shard_rows=2, no_progress_s=PATIENCE_S
-    )
-
-    def roll(name: str) -> None:
+    def roll(name: str, actors: int) -> None:
+        settings = small_rollout(
+            min_actors=actors,
+            max_actors=actors,
+            gpus_per_actor=1,
+            rows_in_flight=2,
+            shard_rows=2,
+            no_progress_s=PATIENCE_S,
+        )
         job = RolloutJob(name, str(place / "samples"), two_turns, str(place / f"{name}-out"))
-        script = Gather(str(place / name), 16)
+        script = Gather(str(place / name), actors)
         run_rollouts([job], rollout=settings, script=script, make_codec=ByteCodec, **SCRIPTED)
 
-    roll("probe")
+    roll("probe", 16)
     launch._worker = rehearse  # type: ignore[assignment]
     training = TrainConfig(
         workers=8, gpus_per_worker=1, cpus_per_worker=1, threads_per_worker=1, no_progress_s=PATIENCE_S
     )
     # The GPUs are made up: they are counted and placed, and the group talks over gloo.
     launch._fit(TrainSpec(model="none", tokens="none", out=str(place / "train"), settings=training, device="cpu"))
-    roll("evaluate")
+    roll("evaluate", 9)
 
 
 if __name__ == "__main__":

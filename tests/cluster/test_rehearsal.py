@@ -16,11 +16,13 @@ from scaling_cluster import Machines, presence, short_lived
 from toolace.rollouts.outputs import read_records
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
-NODES, GPUS, ACTORS, WORKERS = 4, 4, 16, 8
+NODES, GPUS, WORKERS = 4, 4, 8
+ACTORS = {"probe": 16, "evaluate": 9}
+"""All GPUs, and one more than the workers leave."""
 ROWS = 160
 
 
-def test_sixteen_actors_then_eight_training_workers_then_sixteen_actors(tmp_path: Path) -> None:
+def test_sixteen_actors_then_eight_training_workers_then_nine_actors(tmp_path: Path) -> None:
     put_samples(tmp_path / "samples", ROWS, shard_rows=2)
     with short_lived(Machines) as cluster:
         cluster.up(NODES, GPUS, {"RAY_worker_niceness": "0"}, gpus=GPUS)
@@ -29,11 +31,10 @@ def test_sixteen_actors_then_eight_training_workers_then_sixteen_actors(tmp_path
         with driving(command, env, tmp_path / "log", timeout=1500):
             pass
     records = [expected(sample) for sample in make_samples(ROWS)]
-    for name in ("probe", "evaluate"):
-        # All sixteen were there at the same time, for none answers before.
+    for name, count in ACTORS.items():
+        # All were there at the same time, for none answers before.
         actors = presence(tmp_path / name)
-        assert len(actors) == ACTORS
-        assert sorted(Counter(actor["node"] for actor in actors).values()) == [GPUS] * NODES
+        assert len(actors) == count
         assert_no_gpu_twice(actors)
         assert list(read_records(str(tmp_path / f"{name}-out"))) == records
     workers = sorted(presence(tmp_path / "train"), key=lambda worker: worker["rank"])
@@ -49,7 +50,7 @@ def test_sixteen_actors_then_eight_training_workers_then_sixteen_actors(tmp_path
 
 
 def assert_no_gpu_twice(present: list[dict[str, Any]]) -> None:
-    """Each has one GPU, which exists and is nobody else's."""
+    """Each has one GPU, which exists and is nobody else's: so sixteen are four on each node."""
     held = [(one["node"], gpu) for one in present for gpu in one["gpus"]]
     assert len(held) == len(present) == len(set(held))
     assert {gpu for _, gpu in held} <= {str(gpu) for gpu in range(GPUS)}
