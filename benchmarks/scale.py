@@ -1,10 +1,14 @@
 """Does the driver stay small? 10,000 and 1,000,000 rows through Ray Data, the worker and the shards, without a model.
 
     python benchmarks/scale.py
+    python benchmarks/scale.py --probe --nodes 4
 
 Answers come from the scripted engine and prompts from a codec of one token a byte, so what is measured is this
-project's own work: shards, programs, records, publishing, counting. The driver runs in a process of its own; its memory
-is the peak of its resident set. Rows/s leave the start of the actors out. The last line is one JSON object.
+project's own work: shards, programs, records, publishing, counting. With `--probe` the program is the one that probes a
+round's pool (`toolace.probing` with its defaults), else two draws of which the second depends on the first. With
+`--nodes` the actors are on nodes of their own, an actor on each, in a cluster like `cluster/local.sh up` makes. The
+driver runs in a process of its own; its memory is the peak of its resident set. Rows/s leave the start of the actors
+out. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -16,13 +20,19 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from toolace.calls.schema import Call, Chat, Message, Sample, Tool
-from toolace.config import EngineConfig, ModelConfig, RolloutConfig
+from toolace.config import EngineConfig, ModelConfig, ProbeConfig, RolloutConfig, SelectConfig
 from toolace.engines.base import Generate
+from toolace.probing import probe
 from toolace.rollouts.program import Program, Request, Sampling, ask
+
+ROOT = Path(__file__).resolve().parent.parent
+PROBE = partial(probe, config=ProbeConfig(), select=SelectConfig(), format="pythonic", run_seed=1)
 
 
 class ByteCodec:
@@ -77,7 +87,7 @@ def write(folder: Path, rows: int, shard_rows: int) -> None:
     write_shards(samples(rows), Store(str(folder / "samples")), shard_rows)
 
 
-def drive(folder: Path, rows: int, shard_rows: int, actors: int) -> dict[str, float]:
+def drive(folder: Path, rows: int, shard_rows: int, actors: int, nodes: int, probing: bool) -> dict[str, float]:
     """Run the rollout as a driver does; its peak memory in MB and its rows/s."""
     import resource
 
@@ -90,10 +100,13 @@ def drive(folder: Path, rows: int, shard_rows: int, actors: int) -> dict[str, fl
         if progress.counts.shards % 400 == 0:
             print(f"  {progress.counts.rows} rows, {progress.rows_per_s:.0f} rows/s", file=sys.stderr, flush=True)
 
-    ray.init(address="local", num_cpus=4, include_dashboard=False, object_store_memory=200 * 2**20)
+    if nodes:
+        ray.init(address=os.environ["RAY_ADDRESS"])
+    else:
+        ray.init(address="local", num_cpus=4, include_dashboard=False, object_store_memory=200 * 2**20)
     rollout = RolloutConfig(min_actors=actors, max_actors=actors, shard_rows=shard_rows)
     (counts,) = run_rollouts(
-        [RolloutJob("scale", str(folder / "samples"), two_draws, str(folder / "records"))],
+        [RolloutJob("scale", str(folder / "samples"), PROBE if probing else two_draws, str(folder / "records"))],
         model=ModelConfig(),
         engine=EngineConfig(kind="scripted"),
         rollout=rollout,
@@ -107,15 +120,33 @@ def drive(folder: Path, rows: int, shard_rows: int, actors: int) -> dict[str, fl
     return {"driver_rss_mb": round(peak, 1), "rows_per_s": round(rows / counts.seconds, 1)}
 
 
+@contextmanager
+def cluster(nodes: int, actors: int) -> Iterator[dict[str, str]]:
+    """A cluster of so many nodes beside its head, with room for the actors and no more; variables for its drivers."""
+    if not nodes:
+        yield {}
+        return
+    sys.path.insert(0, str(ROOT / "cluster"))
+    from local_cluster import LocalCluster
+
+    with tempfile.TemporaryDirectory(prefix="tc-", dir="/tmp", ignore_cleanup_errors=True) as place:
+        made = LocalCluster(Path(place) / "c")
+        try:
+            made.up(nodes, -(-actors // nodes))  # an actor takes one CPU
+            yield made.environment
+        finally:
+            made.down()
+
+
 def measure(rows: int, options: argparse.Namespace) -> dict[str, float]:
     """One size: write and drive, each in a fresh process."""
-    with tempfile.TemporaryDirectory(dir=options.dir) as folder:
-        common = ["--folder", folder, "--rows", str(rows)]
-        common += ["--shard-rows", str(options.shard_rows), "--actors", str(options.actors)]
-        subprocess.run([sys.executable, __file__, "--step", "write", *common], check=True)
-        done = subprocess.run(
-            [sys.executable, __file__, "--step", "drive", *common], check=True, stdout=subprocess.PIPE
-        )
+    actors = options.actors or options.nodes or 1
+    with tempfile.TemporaryDirectory(dir=options.dir) as folder, cluster(options.nodes, actors) as env:
+        step = [sys.executable, __file__, "--folder", folder, "--rows", str(rows), "--actors", str(actors)]
+        step += ["--shard-rows", str(options.shard_rows), "--nodes", str(options.nodes)]
+        step += ["--probe"] if options.probe else []
+        subprocess.run([*step, "--step", "write"], check=True)
+        done = subprocess.run([*step, "--step", "drive"], check=True, stdout=subprocess.PIPE, env={**os.environ, **env})
         found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
         print(f"{rows} rows: {found}", flush=True)
         return found
@@ -126,7 +157,9 @@ def main() -> None:
     parser.add_argument("--small", type=int, default=10_000, help="rows of the small run")
     parser.add_argument("--large", type=int, default=1_000_000, help="rows of the large run")
     parser.add_argument("--shard-rows", type=int, default=256, help="rows of a shard")
-    parser.add_argument("--actors", type=int, default=1, help="actors, each with a scripted engine")
+    parser.add_argument("--probe", action="store_true", help="run the program that probes a pool")
+    parser.add_argument("--nodes", type=int, default=0, help="nodes on this machine; 0: all in one Ray without others")
+    parser.add_argument("--actors", type=int, help="actors, each with a scripted engine (one, or one a node)")
     parser.add_argument("--dir", default=None, help="where temporary files go (about 300 MB a million rows)")
     parser.add_argument("--step", choices=["write", "drive"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -135,7 +168,8 @@ def main() -> None:
     if options.step == "write":
         write(options.folder, options.rows, options.shard_rows)
     elif options.step == "drive":
-        print(json.dumps(drive(options.folder, options.rows, options.shard_rows, options.actors)))
+        found = drive(options.folder, options.rows, options.shard_rows, options.actors, options.nodes, options.probe)
+        print(json.dumps(found))
     else:
         small, large = measure(options.small, options), measure(options.large, options)
         result = {
@@ -145,6 +179,7 @@ def main() -> None:
             "rows_per_s_1m": large["rows_per_s"],
             "rows_small": options.small,
             "rows_large": options.large,
+            "nodes": options.nodes,
         }
         print(json.dumps(result))
 

@@ -138,8 +138,11 @@ class LocalCluster:
             "RAY_AUTH_TOKEN_PATH": str(self.token_path),
         }
 
-    def up(self, workers: int, cpus: int, env: dict[str, str] | None = None) -> None:
-        """Start a head without CPUs, and workers. Processes get this process's environment, and `env`."""
+    def up(self, workers: int, cpus: int, env: dict[str, str] | None = None, *, gpus: int = 0) -> None:
+        """Start a head without CPUs, and workers. Processes get this process's environment, and `env`.
+
+        `gpus` of each worker are made up: Ray counts and places them, whether the machine has any or not.
+        """
         if any(node.running() for node in self.nodes):
             raise ClusterProblem(f"the cluster in {self.place} is up already. End it first: cluster/local.sh down")
         if len(str(self.place)) > LONGEST_DIR:
@@ -154,7 +157,7 @@ class LocalCluster:
         try:
             self._until_up(lambda: self._start_head(env))
             for number in range(workers):
-                self.add(f"worker-{number + 1}", cpus, env)
+                self.add(f"worker-{number + 1}", cpus, env, gpus=gpus)
         except BaseException:
             said = self._said()
             self.down(keep_logs=True)
@@ -162,10 +165,10 @@ class LocalCluster:
                 print(said, file=sys.stderr)
             raise
 
-    def add(self, name: str, cpus: int, env: dict[str, str] | None = None) -> None:
+    def add(self, name: str, cpus: int, env: dict[str, str] | None = None, *, gpus: int = 0) -> None:
         """Start one more worker, and wait until the head knows it."""
-        address = f"--address=127.0.0.1:{self.ports['gcs']}"
-        self._until_up(lambda: self._start(name, [address, f"--num-cpus={cpus}"], free_ports(1)[0], env))
+        options = [f"--address=127.0.0.1:{self.ports['gcs']}", f"--num-cpus={cpus}", f"--num-gpus={gpus}"]
+        self._until_up(lambda: self._start(name, options, free_ports(1)[0], env))
 
     def node(self, name: str) -> Node:
         """A node by its name."""
@@ -173,6 +176,10 @@ class LocalCluster:
 
     def known(self) -> set[str]:
         """Marks of the nodes that the head knows as alive; empty where it does not answer yet."""
+        return {node["node_name"] for node in self.alive()}
+
+    def alive(self) -> list[dict[str, Any]]:
+        """The nodes that the head knows as alive, as its API tells them; none where it does not answer yet."""
         token = self.token_path.read_text(encoding="ascii")
         request = urllib.request.Request(f"{self.dashboard}/api/v0/nodes?limit=1000")
         request.add_header("Authorization", f"Bearer {token}")
@@ -180,8 +187,8 @@ class LocalCluster:
             with urllib.request.urlopen(request, timeout=10) as answer:
                 nodes = json.load(answer)["data"]["result"]["result"]
         except (OSError, ValueError, KeyError, TypeError):
-            return set()
-        return {node["node_name"] for node in nodes if node["state"] == "ALIVE"}
+            return []
+        return [node for node in nodes if node["state"] == "ALIVE"]
 
     def down(self, *, keep_logs: bool = False) -> None:
         """End what `up` started, workers first, and delete the state."""
@@ -200,9 +207,9 @@ class LocalCluster:
         temp = self.place / f"n{len(self.nodes)}"
         shutil.rmtree(temp, ignore_errors=True)
         command = [
-            sys.executable, "-m", "ray.scripts.scripts", "start", *options, "--node-ip-address=127.0.0.1",
-            f"--node-name={mark}", f"--temp-dir={temp}",
-            "--num-gpus=0", f"--object-store-memory={STORE_MB * 2**20}", f"--dashboard-agent-listen-port={agent_port}",
+            sys.executable, "-m", "ray.scripts.scripts", "start", *options,
+            f"--node-ip-address={self.address_of(len(self.nodes))}", f"--node-name={mark}", f"--temp-dir={temp}",
+            f"--object-store-memory={STORE_MB * 2**20}", f"--dashboard-agent-listen-port={agent_port}",
             "--min-worker-port=0", "--max-worker-port=0", "--disable-usage-stats", "--block",
         ]  # fmt: skip
         kept = {key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")}
@@ -241,10 +248,19 @@ class LocalCluster:
     def _start_head(self, env: dict[str, str] | None) -> None:
         names = ("gcs", "dashboard", "client", "agent")
         self.ports = dict(zip(names, free_ports(len(names)), strict=True))
-        self._start("head", ["--head", f"--port={self.ports['gcs']}", "--num-cpus=0",
+        self._start("head", ["--head", f"--port={self.ports['gcs']}", "--num-cpus=0", "--num-gpus=0",
                              "--include-dashboard=true", "--dashboard-host=127.0.0.1",
                              f"--dashboard-port={self.ports['dashboard']}",
-                             f"--ray-client-server-port={self.ports['client']}"], self.ports["agent"], env)  # fmt: skip
+                             f"--ray-client-server-port={self.ports['client']}", *self.head_options()],
+                    self.ports["agent"], env)  # fmt: skip
+
+    def address_of(self, number: int) -> str:
+        """The address of a node: one for all, so that it works wherever there is a loopback."""
+        return "127.0.0.1"
+
+    def head_options(self) -> list[str]:
+        """More options of the head's `ray start`, for clusters of another kind; `ports` are known."""
+        return []
 
     def _said(self) -> str:
         """The end of the logs of nodes that ended."""
@@ -280,13 +296,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     up = commands.add_parser("up", help="start it, and print what to export to use it")
     up.add_argument("--workers", type=int, default=2, help="worker nodes (2)")
     up.add_argument("--cpus", type=int, default=2, help="logical CPUs of each worker (2)")
+    up.add_argument("--gpus", type=int, default=0, help="logical GPUs of each worker, to rehearse placement (0)")
     commands.add_parser("status", help="nodes and exports; exit code 1 where one is not running")
     commands.add_parser("down", help="end what `up` started")
     options = parser.parse_args(arguments)
     cluster = LocalCluster(default_place())
     try:
         if options.command == "up":
-            cluster.up(options.workers, options.cpus)
+            cluster.up(options.workers, options.cpus, gpus=options.gpus)
             show(cluster)
         elif options.command == "down":
             cluster.down()

@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,27 @@ def call(
     return done.stdout
 
 
-def eventually(find: Callable[[], Any], what: str, seconds: float = 400) -> Any:
+@contextmanager
+def driving(
+    command: Sequence[str], env: Mapping[str, str], log: Path, *, timeout: float = 600
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A driver at work; at the end of the block it has ended, without an error."""
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **env}, stdout=out, stderr=subprocess.STDOUT)
+        try:
+            yield process
+            assert process.wait(timeout=timeout) == 0, log.read_text()[-3000:]
+        finally:
+            process.kill()
+            process.wait()
+
+
+def eventually(find: Callable[[], Any], what: str, seconds: float = 400, *, every: float = 0.1) -> Any:
     """The first truthy value of `find`. The limit only ends a test that hangs."""
     end = time.monotonic() + seconds
     while not (found := find()):
         assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        time.sleep(0.1)
+        time.sleep(every)
     return found
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import pickle
-import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from cluster_runs import ROOT, call, eventually
+from cluster_runs import ROOT, call, driving, eventually
 from moments import Watch, pick, seeds, told
 from rollout_fakes import expected, make_samples
 from scripted_run import outcome
@@ -43,19 +41,6 @@ def env(local_cluster: Any, object_server: Any, monkeypatch: pytest.MonkeyPatch)
         local_cluster.add(f"worker-{len(local_cluster.nodes)}", 2)
 
 
-@contextmanager
-def driving(env: dict[str, str], log: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A driver at work; at the end of the block it has ended, without an error."""
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **env}, stdout=out, stderr=subprocess.STDOUT)
-        try:
-            yield process
-            assert process.wait(timeout=600) == 0, log.read_text()[-3000:]
-        finally:
-            process.kill()
-            process.wait()
-
-
 def node_of(cluster: Any, pid: int) -> Any:
     return next(node for node in cluster.nodes if pid in {process.pid for process in node.processes()})
 
@@ -72,7 +57,7 @@ def test_nodes_that_are_lost_while_actors_work_cost_no_record(
     watch = Watch.of(str(tmp_path / "run"), *left, hold=True)
     (tmp_path / "watch").write_bytes(pickle.dumps(watch))
     log = tmp_path / "log"
-    with driving(env, log, *SCRIPTED, method, str(tmp_path / "run"), str(tmp_path / "watch")) as process:
+    with driving([*SCRIPTED, method, str(tmp_path / "run"), str(tmp_path / "watch")], env, log) as process:
         while left:
             eventually(lambda: process.poll() is not None or any(map(watch.pid, left)), "an actor at its moment")
             assert process.poll() is None, log.read_text()[-3000:]
@@ -121,7 +106,7 @@ def test_a_node_that_is_lost_while_training_costs_no_step(
     spec = make_spec(*places, tmp_path / "out", workers=2, cpus_per_worker=2, **SETTINGS)  # one on each node
     (tmp_path / "spec.json").write_text(spec.model_dump_json())
     index = tmp_path / "out/checkpoints/index.json"
-    with driving(env, tmp_path / "log", *DRIVER, "train", str(tmp_path)) as process:
+    with driving([*DRIVER, "train", str(tmp_path)], env, tmp_path / "log") as process:
         eventually(lambda: process.poll() is not None or index.exists(), "the first checkpoint")
         assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]
         victim = next(node for node in local_cluster.nodes if node.running() and workers_of(node))
