@@ -14,7 +14,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openai import BadRequestError, OpenAI, pydantic_function_tool
-from openai.types import Model
 from openai.types.chat import ChatCompletion
 from pydantic import create_model
 from serving_bodies import OTHER_PATHS, OTHERS, chat_bodies
@@ -424,7 +423,7 @@ def test_request_ids_go_in_and_out(endpoint: Endpoint) -> None:
 
 def test_what_the_library_offers_passes_through(endpoint: Endpoint, client: OpenAI) -> None:
     (model,) = client.models.list()
-    assert model.id == MODEL and Model.model_validate(model.model_dump()).created > 0
+    assert model.id == MODEL
     assert client.models.retrieve(MODEL).id == MODEL
     text = client.completions.create(model=MODEL, prompt="hello", max_tokens=5)
     assert text.usage is not None and text.usage.completion_tokens == 5 and text.choices[0].finish_reason == "length"

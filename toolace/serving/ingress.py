@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncGenerator, Callable
 from functools import cache, partial
 from typing import Any
@@ -93,7 +92,6 @@ class RefiningIngress(OpenAiIngress):  # type: ignore[misc]  # the library is un
         super().__init__(llm_deployments, model_cards)
         self._config = ServeConfig.model_validate(config)
         self._version = version
-        self._created = int(time.time())
         self._metrics = shared_metrics()
         settings = self._config.refinement
         reads = settings.accept_margin > 0 or settings.check == "prompt"
@@ -159,12 +157,6 @@ class RefiningIngress(OpenAiIngress):  # type: ignore[misc]  # the library is un
             raise from_upstream(error) from error
         except _ENGINE_ERRORS as error:
             raise blamed(error, body) from error
-
-    async def model(self, model: str) -> Any:
-        """GET /v1/models/NAME, and each entry of GET /v1/models: the library's card, with the time OpenAI's have."""
-        card = await super().model(model)
-        card.created = self._created
-        return card
 
     async def health(self) -> Response:
         """GET /health: this process answers; replicas are checked by Serve."""
