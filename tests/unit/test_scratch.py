@@ -10,8 +10,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
+from toolace.calls.definitions import parse_definitions
 from toolace.data.synthetic import generate
 from toolace.data.synthetic_damage import answer_text
+from toolace.data.synthetic_tools import universe_of
 from toolace.errors import ConfigError
 from toolace.rendering import REFINE_INSTRUCTION
 from toolace.training.scratch import Trainer, export, train_base
@@ -114,11 +116,25 @@ def test_a_damaged_draft_is_never_a_target(tokenizer: PreTrainedTokenizerFast) -
     rng = random.Random(1)
     samples = list(generate(100, 3, profile="base"))
     pairs = [(s, exercise(s, rng, wrong)) for s in samples for wrong in (0.0, 1.0)]
-    rows = Corpus(SMALL, tokenizer)._rows(pairs)
+    corpus = Corpus(SMALL, tokenizer)
+    rows = corpus._rows([corpus._calling(*pair) for pair in pairs])
     for (sample, checked), row in zip(pairs, rows, strict=True):
         right = checked.chat.messages[-2].content == answer_text(sample.reference)
         assert tokenizer.decode(row.targets) == (answer_text(sample.reference) + END) * (1 + right)
         assert [row.ids[place + 1] for place in row.places] == row.targets
+
+
+def test_a_base_may_meet_definitions_of_tools_of_its_own_world(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    corpus = Corpus(SMALL.model_copy(update={"define_share": 0.5}), tokenizer)
+    texts = [tokenizer.decode(row) for batch in corpus.batches(1.0) for row in batch.ids.tolist()]
+    asked = [text for text in texts if "Write the full definition" in text or "Generate candidate tools" in text]
+    assert 0.2 < len(asked) / len(texts) < 0.4  # two thirds of that half, less what has no call
+    for text in asked:
+        answer = text.split("<|im_start|>assistant\n")[1].split(END)[0]
+        tools = parse_definitions(answer)
+        assert tools and all(universe_of(tool.name)[0] == "base" for tool in tools)
 
 
 def test_the_curriculum_starts_easy(tokenizer: PreTrainedTokenizerFast, batches: list[Batch]) -> None:
@@ -197,6 +213,13 @@ def test_the_shipped_settings_parse_and_wrong_ones_are_refused() -> None:
         load_tiny_base_config("absent.yaml")
     with pytest.raises(ConfigError, match="multiple of 4 x heads"):
         load_tiny_base_config(path, ["heads=7"])
+
+
+def test_a_recipe_without_definitions_has_the_hash_that_it_had_before() -> None:
+    plain, defining = (load_tiny_base_config(CONFIGS / f"tiny_base{name}.yaml") for name in ("", "_documented"))
+    assert plain.define_share == 0 < defining.define_share
+    alike = plain.model_copy(update={"define_share": 0.0, "name": "other"})
+    assert recipe_hash(plain) == recipe_hash(alike) != recipe_hash(defining)
 
 
 def test_the_other_recipes_are_of_two_architectures_and_other_sizes(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -4,7 +4,8 @@
 The profiles `base-easy` and `base` make the corpus of the tiny base model. `demo` and `house` have other tools (see
 `toolace.data.synthetic_tools`), mostly other phrasings, and more of the hard kinds, so that there is something to
 learn; in `house`, which the demo uses, many tools also take codes that nobody says ("in german" -> `de`). In
-`documented` a tool's definition can be written from its description, and a good part of it from the request.
+`documented` a tool's definition can be written from its description, and a good part of it from the request;
+`base-documented` is the same of other tools, for a base that has met definitions before.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from toolace.calls.schema import Call, Chat, Message, Sample
@@ -115,6 +116,9 @@ PROFILES: dict[str, Profile] = {
         similar=0.6,
     ),
 }
+
+
+PROFILES["base-documented"] = replace(PROFILES["documented"], world="base-documented")
 
 
 class _Builder:
@@ -272,7 +276,7 @@ def generate(
     if split not in get_args(Split):
         raise DataError(f"unknown split {split!r}: use one of {', '.join(get_args(Split))}")
     chosen = PROFILES[profile]
-    tools = universe(chosen.world, "train" if chosen.world == "base" else split)
+    tools = universe(chosen.world, "train" if chosen.world.startswith("base") else split)
     made, row = 0, start
     while made < n:
         rng = random.Random(f"{profile}/{split}/{seed}/{row}")

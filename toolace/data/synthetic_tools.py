@@ -16,10 +16,11 @@ from toolace.data.synthetic_docs import describe
 from toolace.data.synthetic_values import code, medium
 from toolace.data.synthetic_words import CODED, DOMAINS, ENUMS, FLAGS, NESTED, PLAIN, VERBS, Parameter
 
-World = Literal["base", "demo", "house", "documented"]
-"""The names of the tools of `house` and `documented` are those of `demo`. In `house` enums have codes that nobody says
-(see `CODED`), and more tools have enums. In `documented` every tool is described so that its definition, which is
-small, can be written from the description (see `toolace.data.synthetic_docs`)."""
+World = Literal["base", "base-documented", "demo", "house", "documented"]
+"""The names of the tools of `house` and `documented` are those of `demo`, of `base-documented` those of `base`. In
+`house` enums have codes that nobody says (see `CODED`), and more tools have enums. In the two documented worlds every
+tool is described so that its definition, which is small, can be written from the description (see
+`toolace.data.synthetic_docs`)."""
 CODED_SHARE = 0.25
 """Share of the house's tools that take a code where another tool would not."""
 Split = Literal["train", "dev", "test"]
@@ -163,7 +164,7 @@ def make_documented(verb: str, domain: str, noun: str) -> SyntheticTool:
 
 
 def _make(world: World, verb: str, domain: str, noun: str) -> SyntheticTool:
-    if world == "documented":
+    if world in ("documented", "base-documented"):
         return make_documented(verb, domain, noun)
     return make_tool(verb, domain, noun, codes=world == "house")
 
@@ -173,10 +174,11 @@ class Universe:
 
     def __init__(self, world: World, split: Split) -> None:
         self.tools: list[SyntheticTool] = []
+        home = "base" if world in ("base", "base-documented") else "demo"
         for domain, nouns in DOMAINS.items():
             for noun in nouns:
                 for verb in VERBS:
-                    if universe_of(f"{verb}_{domain}_{noun}") == ("base" if world == "base" else "demo", split):
+                    if universe_of(f"{verb}_{domain}_{noun}") == (home, split):
                         self.tools.append(_make(world, verb, domain, noun))
         self.flavours: dict[str, list[SyntheticTool]] = {}
         self.things: dict[tuple[str, str], list[SyntheticTool]] = {}

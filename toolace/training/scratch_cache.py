@@ -23,14 +23,19 @@ def recipe_hash(config: TinyBaseConfig) -> str:
     Of the corpus the first rows of each profile stand for all.
     """
     settings = config.model_dump(mode="json", exclude=set(_NO_PART))
-    text = json.dumps([settings, _corpus(config.seed)], sort_keys=True)
+    profiles: tuple[str, ...] = ("base", "base-easy", "demo")
+    if config.define_share:
+        profiles += ("base-documented",)
+    else:
+        settings.pop("define_share")  # as if there was none: recipes are older than it
+    text = json.dumps([settings, _corpus(config.seed, profiles)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 @lru_cache(maxsize=8)
-def _corpus(seed: int) -> str:
+def _corpus(seed: int, profiles: tuple[str, ...]) -> str:
     state = hashlib.sha256((files("toolace") / "templates" / "tiny_pythonic.jinja").read_bytes())
-    for profile in ("base", "base-easy", "demo"):
+    for profile in profiles:
         for sample in generate(_ROWS, seed, profile=profile):
             state.update(sample.model_dump_json().encode())
     return state.hexdigest()

@@ -57,6 +57,9 @@ class TinyBaseConfig(Section):
     """Share of rows that go on with a check-and-correct exercise."""
     check_wrong: float = Field(0.5, ge=0, le=1)
     """Share of those exercises whose draft is wrong."""
+    define_share: float = Field(0.0, ge=0, lt=1)
+    """Share of rows about tools whose definition can be written from what is said (profile `base-documented`): a third
+    each of the definition of a described tool, the tools for a query, and calls."""
 
     evaluate_minutes: float = Field(4.0, gt=0)
     evaluate_rows: int = Field(200, ge=1)

@@ -15,9 +15,11 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from toolace.calls.definitions import render_definition, render_definitions
 from toolace.calls.schema import Chat, Message, Sample
 from toolace.data.synthetic import generate
 from toolace.data.synthetic_damage import answer_text, corrupt
+from toolace.evolution.subtasks import adaption_chat, first_query, generation_chat
 from toolace.rendering import refine_turn
 from toolace.training.scratch_config import TinyBaseConfig
 
@@ -93,7 +95,9 @@ def train_tokenizer(config: TinyBaseConfig) -> PreTrainedTokenizerFast:
     renderer = Renderer()
     seed, count = config.seed + 1, config.tokenizer_rows
     rows = [*generate(count, seed, profile="base"), *generate(count // 3, seed, profile="demo")]
-    texts = (renderer.prompt(s.chat) + answer_text(s.reference) for s in rows)
+    texts = [renderer.prompt(s.chat) + answer_text(s.reference) for s in rows]
+    if config.define_share:
+        texts += [render_definitions(s.chat.tools) for s in generate(count // 6, seed, profile="base-documented")]
     trainer = trainers.BpeTrainer(
         vocab_size=config.vocabulary,
         special_tokens=list(SPECIAL),
@@ -142,6 +146,10 @@ class Row:
     targets: list[int]
 
 
+Texts = list[tuple[str, bool]]
+"""A row: its parts, and whether each is a target."""
+
+
 class Corpus:
     """Endless batches; the position (`state`, `load_state`) makes a resumed run see what an undisturbed one would."""
 
@@ -158,14 +166,18 @@ class Corpus:
         easy = max(0.0, 1 - progress / config.easy_until) if config.easy_until else 0.0
         first = self.chunk * CHUNK
         sources = {name: generate(CHUNK, config.seed, profile=name, start=first) for name in ("base", "base-easy")}
-        samples: list[tuple[Sample, Sample | None]] = []
+        documented = generate(CHUNK, config.seed, profile="base-documented", start=first)
+        texts: list[Texts] = []
         for _ in range(CHUNK):
+            if config.define_share and rng.random() < config.define_share:
+                texts.append(self._defining(next(documented), rng))
+                continue
             sample = next(sources["base-easy" if rng.random() < easy else "base"])
             checked = exercise(sample, rng, config.check_wrong) if rng.random() < config.check_share else None
-            samples.append((sample, checked))
+            texts.append(self._calling(sample, checked))
         self.chunk += 1
-        self.rows += len(samples)
-        rows = [row for row in self._rows(samples) if len(row.ids) <= config.max_positions]
+        self.rows += len(texts)
+        rows = [row for row in self._rows(texts) if len(row.ids) <= config.max_positions]
         buckets: dict[int, list[Row]] = {}
         for row in rows:
             buckets.setdefault(-(-len(row.ids) // STEP) * STEP, []).append(row)
@@ -179,18 +191,30 @@ class Corpus:
         for length, group in groups:
             yield self._batch(length, group)
 
-    def _rows(self, samples: list[tuple[Sample, Sample | None]]) -> list[Row]:
-        """Token rows. A right draft is a target too: one row then teaches the answer, and that a right one is kept."""
-        texts: list[list[tuple[str, bool]]] = []
-        for sample, checked in samples:
-            prompt, answer = self._renderer.prompt(sample.chat), answer_text(sample.reference) + END
-            if checked is None:
-                texts.append([(prompt, False), (answer, True)])
-                continue
-            check = self._renderer.prompt(checked.chat)
-            right = check.startswith(prompt + answer)
-            draft = [(prompt, False), (answer, True), (check[len(prompt + answer) :], False)]
-            texts.append([*(draft if right else [(check, False)]), (answer, True)])
+    def _calling(self, sample: Sample, checked: Sample | None) -> Texts:
+        """A call; of a check-and-correct exercise a right draft is a target too: one row then teaches the answer, and
+        that a right one is kept."""
+        prompt, answer = self._renderer.prompt(sample.chat), answer_text(sample.reference) + END
+        if checked is None:
+            return [(prompt, False), (answer, True)]
+        check = self._renderer.prompt(checked.chat)
+        right = check.startswith(prompt + answer)
+        draft = [(prompt, False), (answer, True), (check[len(prompt + answer) :], False)]
+        return [*(draft if right else [(check, False)]), (answer, True)]
+
+    def _defining(self, sample: Sample, rng: random.Random) -> Texts:
+        """A call, or one of the sub-tasks that come before calling."""
+        what, tools, query = rng.randrange(3), sample.chat.tools, first_query(sample)
+        if what == 0 or query is None or not sample.reference.calls:
+            return self._calling(sample, None)
+        if what == 1:
+            tool = rng.choice(tools)
+            chat, answer = adaption_chat(tool.description), render_definition(tool)
+        else:
+            chat, answer = generation_chat(query), render_definitions(tools)
+        return [(self._renderer.prompt(chat), False), (answer + END, True)]
+
+    def _rows(self, texts: list[Texts]) -> list[Row]:
         encoded = iter(self._tokenizer.backend_tokenizer.encode_batch([t for parts in texts for t, _ in parts]))
         rows = []
         for parts in texts:
