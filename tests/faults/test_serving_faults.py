@@ -248,12 +248,13 @@ def test_long_prompts_bring_a_replica_where_few_requests_would_not() -> None:
 
 def test_ending_lets_requests_in_flight_finish_and_takes_no_new_ones() -> None:
     with running_endpoint("--model", "builtin:tiny_base", "--set", "replicas.drain_s=300") as endpoint:
-        body = {**body_of(demo_samples(1)[0]), "ignore_eos": True, "max_tokens": 300}
+        body = {**body_of(demo_samples(1)[0]), "ignore_eos": True, "max_tokens": 600}
         url = f"{endpoint.url}/v1/chat/completions"
         with ThreadPoolExecutor(12) as pool:
             whole = [pool.submit(httpx.post, url, json=body, timeout=300) for _ in range(6)]
             streams = [pool.submit(httpx.post, url, json={**body, "stream": True}, timeout=300) for _ in range(6)]
-            eventually(lambda: endpoint.metric("toolace_requests_in_flight") == 12, 120, "12 requests in flight")
+            # Asked behind them, so they have arrived. On a busy machine some are answered before this one is.
+            eventually(lambda: endpoint.metric("toolace_requests_in_flight") > 0, 120, "requests in flight")
             endpoint.process.terminate()
             refused = eventually(lambda: _refused(url, body_of(demo_samples(1)[0])), 60, "a refused request")
             assert refused.json()["error"]["code"] == "shutting_down" and refused.headers["retry-after"]
