@@ -253,8 +253,13 @@ def test_ending_lets_requests_in_flight_finish_and_takes_no_new_ones() -> None:
         with ThreadPoolExecutor(12) as pool:
             whole = [pool.submit(httpx.post, url, json=body, timeout=300) for _ in range(6)]
             streams = [pool.submit(httpx.post, url, json={**body, "stream": True}, timeout=300) for _ in range(6)]
-            # Asked behind them, so they have arrived. On a busy machine some are answered before this one is.
-            eventually(lambda: endpoint.metric("toolace_requests_in_flight") > 0, 120, "requests in flight")
+
+            def under_way() -> bool:
+                """All have arrived, and some are not answered yet: a busy machine answers some before it tells."""
+                now = endpoint.metric("toolace_requests_in_flight")
+                return now > 0 and now + sum(request.done() for request in (*whole, *streams)) >= 12
+
+            eventually(under_way, 120, "12 requests that have arrived")
             endpoint.process.terminate()
             refused = eventually(lambda: _refused(url, body_of(demo_samples(1)[0])), 60, "a refused request")
             assert refused.json()["error"]["code"] == "shutting_down" and refused.headers["retry-after"]
