@@ -13,7 +13,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from openai import OpenAI, pydantic_function_tool
+from openai import BadRequestError, OpenAI, pydantic_function_tool
 from openai.types.chat import ChatCompletion
 from pydantic import create_model
 from serving_bodies import OTHER_PATHS, OTHERS, chat_bodies
@@ -245,6 +245,15 @@ def test_a_stream_gives_the_same_answer(client: OpenAI, sample: Sample) -> None:
     )
 
 
+def test_a_stream_that_the_engine_refuses_is_refused_before_it_begins(client: OpenAI) -> None:
+    schema = {"type": "object", "required": ["a"], "properties": {"a": False}}
+    wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    for stream in (False, True):
+        with pytest.raises(BadRequestError) as caught:
+            client.chat.completions.create(**{**PLAIN, "response_format": wanted, "stream": stream})
+        assert caught.value.param == "response_format"
+
+
 def test_the_async_client_gets_the_same_answers(endpoint: Endpoint, client: OpenAI) -> None:
     bodies = [body_of(sample) for sample in demo_samples(24)]
 
@@ -413,7 +422,8 @@ def test_request_ids_go_in_and_out(endpoint: Endpoint) -> None:
 
 
 def test_what_the_library_offers_passes_through(endpoint: Endpoint, client: OpenAI) -> None:
-    assert [model.id for model in client.models.list()] == [MODEL]
+    (model,) = client.models.list()
+    assert model.id == MODEL
     assert client.models.retrieve(MODEL).id == MODEL
     text = client.completions.create(model=MODEL, prompt="hello", max_tokens=5)
     assert text.usage is not None and text.usage.completion_tokens == 5 and text.choices[0].finish_reason == "length"

@@ -423,7 +423,8 @@ def test_the_field_at_fault_is_read_from_the_engines_message_where_it_says_so_on
     [
         ({"content": {"a": 1}}, "messages[0].content"),
         ({"content": ["a", 1]}, "messages[0].content[1]"),
-        ({"tool_calls": [{}, "f"]}, "messages[0].tool_calls[1]"),
+        ({"tool_calls": ["f"]}, "messages[0].tool_calls[0]"),
+        ({"tool_calls": [{}]}, "messages[0].tool_calls[0].function"),
     ],
 )
 def test_parts_of_a_message_are_refused_by_name(message: dict[str, Any], field: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine
 from types import SimpleNamespace
 from typing import Any
@@ -195,6 +196,38 @@ def test_a_client_that_leaves_before_the_stream_begins_ends_the_engines_work(met
 # Answers and errors
 
 
+def refused_event(message: str, code: int) -> str:
+    error = {"message": message, "type": "BadRequestError", "param": None, "code": code}
+    return f"data: {json.dumps({'error': error})}\n\n"
+
+
+@pytest.mark.parametrize(("said", "code"), [("Grammar error: unclosed group", 400), ("Internal server error", 500)])
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        ({**PLAIN, "response_format": {"type": "json_object"}}, "/v1/chat/completions"),
+        ({"model": "m", "prompt": "a", "response_format": {"type": "json_object"}}, "/v1/completions"),
+    ],
+)
+def test_a_stream_that_is_refused_keeps_its_status(
+    metrics: Metrics, body: dict[str, Any], path: str, said: str, code: int
+) -> None:
+    handle = Handle(Stream(refused_event(said, code), "data: [DONE]\n\n"))
+    response = post(handle, {**body, "stream": True}, path)
+    error = response.json()["error"]
+    assert (response.status_code, error["param"], error["type"]) == (400, "response_format", "invalid_request_error")
+
+
+@pytest.mark.parametrize("end", [ActorDiedError(), refused_event("Internal server error", 500)])
+def test_a_stream_that_breaks_off_says_so(metrics: Metrics, end: Any) -> None:
+    begun = 'data: {"choices": []}\n\n'
+    response = post(Handle(Stream(begun, end)), {**PLAIN, "stream": True})
+    first, error, done, rest = response.text.split("\n\n")
+    assert (response.status_code, f"{first}\n\n", done, rest) == (200, begun, "data: [DONE]", "")
+    said = json.loads(error.removeprefix("data: "))["error"]
+    assert said["type"] == "server_error" and set(said) == {"message", "type", "param", "code"}
+
+
 def test_several_answers_are_drawn_where_the_request_does_not_say_how(metrics: Metrics) -> None:
     texts = CompletionResponse(id="c", created=1, model="m", choices=[], usage={})
     for path, body, answers in (
@@ -221,6 +254,8 @@ NAMED = {"type": "function", "function": {"name": "g"}}
         (PLAIN, "min_tokens must be less than or equal to max_tokens=2, got 5.", "min_tokens"),
         (PLAIN, "max_tokens=5 cannot be greater than 4.", "max_tokens"),
         (PLAIN, "it must be so.", None),
+        (PLAIN, "chat_template is passed with request, but that is not allowed", "chat_template"),
+        ({**PLAIN, "structured_outputs": {"choice": []}}, "structured_outputs.choice is empty", "structured_outputs"),
         ({**BODY, "tool_choice": "required"}, "Grammar error: Pointer '/x' does not exist", "tools"),
         ({**BODY, "tool_choice": NAMED}, "Grammar error: Unknown format: z", "tools[1]"),
         ({**PLAIN, "structured_outputs": {"regex": "("}}, "Grammar error: unclosed group", "structured_outputs"),
@@ -235,6 +270,11 @@ def test_what_the_engine_refuses_names_its_field(
     assert "Grammar" not in error["message"] and error["message"].startswith(param or "it")
 
 
+def earlier(call: dict[str, Any]) -> dict[str, Any]:
+    """A history with a call of an earlier turn."""
+    return {"messages": [*BODY["messages"], {"role": "assistant", "tool_calls": [{"id": "c", **call}]}]}
+
+
 @pytest.mark.parametrize(
     ("more", "param"),
     [
@@ -246,6 +286,15 @@ def test_what_the_engine_refuses_names_its_field(
         ),
         ({"messages": [{"role": "user", "content": [{"type": "hologram"}]}]}, "messages"),
         ({"stop": [1]}, "stop"),
+        ({"stop": ["a"] * 5}, "stop"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": 5}]}]}, "messages[0].content[0].text"),
+        ({"messages": [{"role": "user", "content": [{"type": 3}]}]}, "messages[0].content[0].type"),
+        (earlier({}), "messages[1].tool_calls[0].function"),
+        (earlier({"function": {"name": 3, "arguments": "{}"}}), "messages[1].tool_calls[0].function.name"),
+        (earlier({"function": {"arguments": "{}"}}), "messages[1].tool_calls[0].function.name"),
+        (earlier({"function": {"name": "f"}}), "messages[1].tool_calls[0].function.arguments"),
+        (earlier({"function": {"name": "f", "arguments": {}}}), "messages[1].tool_calls[0].function.arguments"),
+        ({"structured_outputs": {"choice": ["a"], "regex": "b"}}, "structured_outputs"),
         ({"max_tokens": 1.5}, "max_tokens"),
         ({"response_format": {"type": "xml"}}, "response_format.type"),
     ],

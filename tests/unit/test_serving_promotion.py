@@ -15,7 +15,7 @@ from toolace.errors import ConfigError, ServingError
 from toolace.serving.app import llm_config, model_fingerprint, serve_config, served_version
 from toolace.serving.config import ServeConfig, load_serve_config
 from toolace.serving.local import declared
-from toolace.serving.models import choose_model
+from toolace.serving.models import choose_model, require_on_hub
 from toolace.serving.promotion import KEPT, check_address, current, promote, rollback
 
 ROOT = Path(__file__).parent.parent.parent
@@ -72,7 +72,19 @@ def test_a_directory_takes_the_defaults(tmp_path: Path) -> None:
     assert choose_model("builtin:tiny_base").name == "tiny_base"
 
 
-def test_what_is_no_model_is_refused_with_the_way_out(tmp_path: Path) -> None:
+def test_a_hub_name_that_cannot_be_had_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ServingError, match=r"no model at nobody/nothing: .* on the hub: .*make demo"):
+        require_on_hub("nobody/nothing")
+    require_on_hub("builtin:tiny_base")
+
+
+def test_what_is_no_model_is_refused_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    for near in ("runs/demo", "models/mine"):  # not taken for names on the hub
+        with pytest.raises(ServingError, match=rf"no model and no run at {near}.*make demo"):
+            choose_model(near)
     with pytest.raises(ServingError, match=r"no model and no run at .*nothing.*make demo"):
         choose_model(str(tmp_path / "nothing"))
     make_model(tmp_path / "half")

@@ -26,10 +26,11 @@ def serve(
 ) -> None:
     """Serve a model behind an OpenAI-compatible endpoint that refines its own tool calls."""
     from toolace.serving.config import load_serve_config
-    from toolace.serving.models import choose_model
+    from toolace.serving.models import choose_model, require_on_hub
 
     settings = load_serve_config(config, set_ or [])
     chosen = choose_model(model or settings.model.path, settings.model)
+    require_on_hub(chosen.model.path)
     update: dict[str, object] = {"model": chosen.model, "model_id": settings.model_id or chosen.name}
     update["label"] = settings.label or chosen.label
     if host is not None:

@@ -23,6 +23,7 @@ MAX_LETTERS = 100_000
 """Most letters in all of the names, values and patterns that an answer must follow; descriptions do not count."""
 _COUNTS = ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties", "minContains")
 _GRAMMAR = "Grammar error: "
+_CONSTRAINT = re.compile(r"structured.outputs?|grammar|choice|constraint|regex", re.IGNORECASE)
 _TOO_LONG = "array_above_max_length"
 _MAX_INTEGER = 2**63 - 1
 _REPETITION = re.compile(r"\{\s*(\d*)\s*(?:,\s*(\d*)\s*)?\}")
@@ -30,6 +31,7 @@ _PATTERNS = ("pattern", "regex", "grammar")
 _DATA = ("const", "enum", "default", "examples")
 """Keywords whose values are data: what looks like a keyword in there is none."""
 _CHOICES = ("choice", "enum", "anyOf", "oneOf", "allOf")
+_KINDS = ("json", "regex", "choice", "grammar", "json_object", "structural_tag")
 _WORDS = ("description", "title", "$comment")
 
 
@@ -51,6 +53,9 @@ def check_constraints(body: Mapping[str, Any]) -> None:
     given = body.get("structured_outputs")
     if given is not None and not isinstance(given, dict):
         raise bad_request("structured_outputs", f"must be an object, got {kind(given)}")
+    kinds = [name for name in _KINDS if (given or {}).get(name) is not None]
+    if len(kinds) > 1:
+        raise bad_request("structured_outputs", f"has {' and '.join(kinds)}; it may have one kind of constraint")
     for name, value in (given or {}).items():
         at = f"structured_outputs.{name}"
         if isinstance(value, str) and name in ("json", "structural_tag"):
@@ -71,6 +76,8 @@ def blamed(failure: BaseException | Mapping[str, Any], body: Mapping[str, Any]) 
             return bad_request(
                 _tool_of(body) if field == "tools" else field, known.message.replace(_GRAMMAR, "is wrong: ")
             )
+        if field == "structured_outputs" and known.status == 400 and known.param is None:
+            known.param = field if _CONSTRAINT.search(known.message) else None
         return known
     return bad_request(
         field, "cannot be followed: no answer fits it, or it is more than the engine can compile. Make it simpler"

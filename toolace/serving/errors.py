@@ -85,6 +85,8 @@ _FIELDS = frozenset(
         *("truncate_prompt_tokens", "response_format", "structured_outputs", "tool_choice", "prompt"),
     )
 )
+_ABOUT = {"chat template": "chat_template", "chat_template": "chat_template", "multimodal": "messages"}
+"""What a message of vLLM's speaks of without naming the field."""
 _PYDANTIC_LINK = re.compile(r"\s*For further information visit \S+")
 
 
@@ -245,6 +247,9 @@ def _named(message: str) -> str | None:
     """The field that a message of vLLM's is about, where only the text came through."""
     if found := _PARAMETER.search(message):
         return found.group(1)
+    for about, field in _ABOUT.items():
+        if about in message.lower():
+            return field
     found = _LEADING.match(message)
     return found.group(1) if found and found.group(1) in _FIELDS else None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from fastapi import Depends, FastAPI
@@ -57,7 +57,7 @@ from toolace.serving.protocol import (
 )
 from toolace.serving.refining import refine_chat
 from toolace.serving.scoring import DraftQuestion, DraftScore, DraftScorer
-from toolace.serving.streaming import stream_refined
+from toolace.serving.streaming import DONE, error_in, stream_passed_on, stream_refined
 
 _ENGINE_ERRORS = (OpenAIHTTPException, VLLMClientError, RayServeException, RayError)
 EARLY_S = 5.0
@@ -143,6 +143,13 @@ class RefiningIngress(OpenAiIngress):  # type: ignore[misc]  # the library is un
         try:
             async with asyncio.timeout(deadline_s) as limit:
                 answer: Response = await self._process_llm_request(_validated(kind, body), method, request)
+                if isinstance(answer, StreamingResponse):
+                    # The first event is waited for, so that what the engine refuses keeps its status code.
+                    events = aiter(answer.body_iterator)
+                    first = await anext(events, DONE)
+                    if (refused := error_in(first)) is not None:
+                        raise blamed(refused, body)
+                    answer.body_iterator = stream_passed_on(first, events, partial(blamed, body=body))
                 return answer
         except TimeoutError as error:
             if limit.expired():

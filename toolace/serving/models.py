@@ -57,6 +57,26 @@ def choose_model(target: str, defaults: ModelConfig | None = None) -> Chosen:
     )
 
 
+def require_on_hub(model: str) -> None:
+    """Say at once what an engine would try for minutes: a hub name that cannot be had. Other places pass.
+
+    Without a network, what the hub's cache holds counts. Raises `ServingError`.
+    """
+    if model.startswith("builtin:") or _looks_local(model):
+        return
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        hf_hub_download(model, "config.json")
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ServingError(
+            f"no model at {model}: there is no such directory, and as a name on the hub: {said}. Give a model "
+            "directory, a run such as runs/demo (`make demo` makes that one), or builtin:tiny_base"
+        ) from None
+
+
 def _from_run(run: str, stage: str | None) -> Chosen:
     store = Store(run)
     series = (f"{kind}-{{}}" for kind in ("round", "evolve"))
@@ -102,8 +122,14 @@ def _require_weights(place: str) -> None:
 
 
 def _looks_local(place: str) -> bool:
-    """Whether a path means a place in a file system; a hub name is `org/name` or `name`, with nothing there."""
-    return "://" in place or os.path.exists(place) or place.startswith((".", "/", "~")) or place.count("/") > 1
+    """Whether a path means a place in a file system; a hub name is `org/name` or `name`, with nothing there.
+
+    `runs/...`, where runs are unless said otherwise, and what is below a directory that is here mean no organisation.
+    """
+    if "://" in place or os.path.exists(place) or place.startswith((".", "/", "~")) or place.count("/") > 1:
+        return True
+    parent = place.rpartition("/")[0]
+    return parent == "runs" or bool(parent and os.path.isdir(parent))
 
 
 def _absolute(path: str) -> str:

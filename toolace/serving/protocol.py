@@ -28,6 +28,8 @@ ServedStopped = Stopped | Literal["deadline", "error"]
 """
 
 _ABOVE = "integer_above_max_value"
+MAX_STOPS = 4
+"""Texts of `stop`. As OpenAI's."""
 MAX_LENGTH_PENALTY = 10.0
 """Of beam search; the engine raises the length of an answer to it."""
 _RENDERERS_OWN = frozenset(
@@ -183,6 +185,7 @@ def check_body(body: Any) -> RefinementOptions:
     check_constraints(body)
     _check_template(body.get("chat_template_kwargs"))
     _check_type(body, "model", str, "a string")
+    _check_stop(body.get("stop"))
     _check_type(body, "seed", int, "an integer")
     for field in ("stream", "parallel_tool_calls", "logprobs", "continue_final_message", "echo"):
         _check_type(body, field, bool, "true or false")
@@ -263,17 +266,37 @@ def _check_messages(messages: Any) -> None:
         if content is not None and not isinstance(content, str | list):
             raise bad_request(f"messages[{i}].content", f"must be a string or a list of parts, got {kind(content)}")
         for j, part in enumerate(content if isinstance(content, list) else ()):
-            if not isinstance(part, str | dict):
-                raise bad_request(f"messages[{i}].content[{j}]", f"must be an object, got {kind(part)}")
+            _check_part(part, f"messages[{i}].content[{j}]")
         calls = message.get("tool_calls")
         if calls is not None and not isinstance(calls, list):
             raise bad_request(f"messages[{i}].tool_calls", f"must be a list, got {kind(calls)}")
         for j, call in enumerate(calls or ()):
-            if not isinstance(call, dict):
-                raise bad_request(f"messages[{i}].tool_calls[{j}]", f"must be an object, got {kind(call)}")
-            function = call.get("function")
-            if isinstance(function, dict) and isinstance(function.get("arguments"), str):
-                _check_arguments(function["arguments"], f"messages[{i}].tool_calls[{j}].function.arguments")
+            _check_call(call, f"messages[{i}].tool_calls[{j}]")
+
+
+def _check_part(part: Any, at: str) -> None:
+    """A part of a message's content. Of its types only text is looked into: what others the model takes, it says."""
+    if isinstance(part, str):
+        return
+    if not isinstance(part, dict):
+        raise bad_request(at, f"must be an object, got {kind(part)}")
+    if not isinstance(part.get("type", ""), str):
+        raise bad_request(f"{at}.type", f"must be a string, got {kind(part.get('type'))}")
+    if part.get("type") == "text" and not isinstance(part.get("text"), str):
+        raise bad_request(f"{at}.text", f"must be a string, got {kind(part.get('text'))}")
+
+
+def _check_call(call: Any, at: str) -> None:
+    """A call of an earlier turn."""
+    if not isinstance(call, dict):
+        raise bad_request(at, f"must be an object, got {kind(call)}")
+    function = call.get("function")
+    if not isinstance(function, dict):
+        raise bad_request(f"{at}.function", f"must be an object, got {kind(function)}")
+    for field in ("name", "arguments"):
+        if not isinstance(function.get(field), str):
+            raise bad_request(f"{at}.function.{field}", f"must be a string, got {kind(function.get(field))}")
+    _check_arguments(function["arguments"], f"{at}.function.arguments")
 
 
 def _check_arguments(text: str, at: str) -> None:
@@ -302,6 +325,15 @@ def _check_type(body: dict[str, Any], field: str, wanted: type, what: str) -> No
     value = body.get(field)
     if value is not None and type(value) is not wanted:  # a bool is an int to isinstance
         raise bad_request(field, f"must be {what}, got {kind(value)}")
+
+
+def _check_stop(stop: Any) -> None:
+    if stop is None or isinstance(stop, str):
+        return
+    if not isinstance(stop, list) or not all(isinstance(text, str) for text in stop):
+        raise bad_request("stop", f"must be a string or a list of strings, got {kind(stop)}")
+    if len(stop) > MAX_STOPS:
+        raise bad_request("stop", f"has {len(stop)} texts; it may have {MAX_STOPS}", _ABOVE)
 
 
 def _check_stream_options(body: dict[str, Any]) -> None:

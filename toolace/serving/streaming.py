@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 from toolace.serving.errors import ApiError, from_upstream
@@ -89,6 +89,38 @@ async def stream_refined(
             await asyncio.wait({task})
             if not task.cancelled():
                 task.exception()  # seen: nobody is left to tell
+
+
+def error_in(event: Any) -> dict[str, Any] | None:
+    """The error that an event of the library's streams tells of; None where it is a part of an answer."""
+    text = event.decode(errors="replace") if isinstance(event, bytes) else str(event)
+    if not text.startswith('data: {"error"'):
+        return None
+    try:
+        found = json.loads(text.removeprefix("data: ").partition("\n\n")[0])
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+async def stream_passed_on(
+    first: Any, events: AsyncIterator[Any], blame: Callable[[BaseException | Mapping[str, Any]], ApiError]
+) -> AsyncGenerator[Any, None]:
+    """The library's stream after its first event, with errors in OpenAI's shape: also one that the library tells of in
+    its own, and the end of the replica that was answering, which would only break the connection."""
+    failure: BaseException | Mapping[str, Any] | None
+    yield first
+    try:
+        async for event in events:
+            if (failure := error_in(event)) is not None:
+                break
+            yield event
+        else:
+            return
+    except Exception as error:  # GeneratorExit and cancellation are no Exception: nobody listens any more
+        failure = error
+    yield error_event(blame(failure))
+    yield DONE
 
 
 def error_event(error: ApiError) -> str:
