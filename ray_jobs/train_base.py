@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from toolace.threads import share_cores
 from toolace.training.scratch_config import load_tiny_base_config
 
 
@@ -12,6 +13,7 @@ def main() -> None:
     parser.add_argument("--config", required=True, help="YAML file with the settings of TinyBaseConfig")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting")
     arguments = parser.parse_args()
+    share_cores()
     config = load_tiny_base_config(arguments.config, arguments.set)
     from toolace.training.scratch import train_base
 

@@ -22,6 +22,10 @@ os.environ.update(
 import pytest
 from hypothesis import HealthCheck, settings
 
+from toolace.threads import share_cores
+
+share_cores()
+
 # How long an example takes says how busy the machine is, and nothing of the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")

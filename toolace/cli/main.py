@@ -11,6 +11,7 @@ import typer
 from toolace import __version__
 from toolace.cli import compare, data, doctor, evaluate, keys, refine, run, serve, stages, submit
 from toolace.errors import ToolaceError
+from toolace.threads import share_cores
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -49,6 +50,7 @@ def version() -> None:
 
 def main() -> None:
     """Entry point: errors raised on purpose end as one message on stderr and exit code 1."""
+    share_cores()
     try:
         app()
     except ToolaceError as error:

@@ -22,6 +22,7 @@ from toolace.rollouts.outputs import Counts, make_table, publish, reason_of, rec
 from toolace.rollouts.program import MakeProgram, Program
 from toolace.rollouts.worker import Finished, RolloutWorker, TextCodec, describe
 from toolace.storage import Store
+from toolace.threads import share_cores
 
 LAST_WORDS = "engine_error.json"
 """Where an actor leaves the reason of its engine's death, beside the records."""
@@ -155,6 +156,7 @@ class ShardActor:
         threads = setup.rollout.threads_per_actor or max(1, (os.cpu_count() or 1) // setup.rollout.max_actors)
         os.environ["OMP_NUM_THREADS"] = str(threads)
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        share_cores()
         codec = setup.make_codec() if setup.make_codec is not None else open_codec(setup.model)
         engine = open_engine(setup.model, setup.engine, threads=threads, script=setup.script)
         return engine, RolloutWorker(engine, codec, rows_in_flight=setup.rollout.rows_in_flight)

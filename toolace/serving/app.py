@@ -16,6 +16,7 @@ from toolace.rendering import Renderer
 from toolace.serving.config import ServeConfig, validate_serve_config
 from toolace.serving.models import choose_model
 from toolace.serving.scaling import autoscaling
+from toolace.threads import sharing
 
 APP_NAME = "toolace"
 _PLACES = ("model.path", "auth.keys_file")
@@ -99,6 +100,7 @@ def llm_config(config: ServeConfig) -> Any:
     environment = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": level, "LLGUIDANCE_LOG_LEVEL": "0"}
     if not gpu:
         environment["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
+        environment |= sharing()
         environment["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS") or str(max(1, int(replicas.cpus)))
         if config.engine.enforce_eager is not False:
             environment["TORCHDYNAMO_DISABLE"] = "1"

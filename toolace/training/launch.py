@@ -24,6 +24,7 @@ from typing import Any
 from toolace.config import TrainConfig
 from toolace.errors import StorageError, ToolaceError, TrainingError
 from toolace.storage import Store
+from toolace.threads import sharing
 from toolace.training.dataset import TokenTable
 from toolace.training.loop import CHECKPOINTS, Reporter, checkpoints_of, finished, plan_run, train
 from toolace.training.spec import TrainResult, TrainSpec
@@ -100,6 +101,8 @@ def _fit(spec: TrainSpec) -> None:
             # A new name each time: checkpoints are this package's own, Ray's state of an earlier driver is of no use.
             name=f"attempt-{uuid.uuid4().hex[:8]}",
             storage_path=out.at("ray"),
+            # A worker has imported torch before it runs anything of this package.
+            worker_runtime_env={"env_vars": sharing()} if spec.kind == "cpu" else None,
             failure_config=ray.train.FailureConfig(
                 max_failures=settings.max_failures,
                 # Ray Train asks again and again for resources that are not there, without a limit of its own.

@@ -14,6 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from toolace.errors import ToolaceError
+from toolace.threads import share_cores
 from toolace.training.loop import train
 from toolace.training.spec import TrainSpec
 
@@ -28,6 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, ValidationError) as error:
         print(f"cannot read the training spec {path}: {error}", file=sys.stderr)
         return 2
+    share_cores()
     try:
         result = train(spec)
     except ToolaceError as error:
