@@ -158,6 +158,8 @@ def test_what_is_refined(more: dict[str, Any], expected: bool) -> None:
         ({"n": "1"}, "n"),
         ({"n": True}, "n"),
         ({"seed": 1.5}, "seed"),
+        ({"seed": 2**63}, "seed"),
+        ({"seed": -(2**63) - 1}, "seed"),
         ({"stream": "yes"}, "stream"),
         ({"parallel_tool_calls": 0}, "parallel_tool_calls"),
         ({"model": 3}, "model"),

@@ -82,10 +82,14 @@ _FIELDS = frozenset(
         *("n", "best_of", "temperature", "top_p", "top_k", "min_p", "stop", "stop_token_ids", "seed"),
         *("presence_penalty", "frequency_penalty", "repetition_penalty", "min_tokens", "max_tokens"),
         *("logprobs", "top_logprobs", "prompt_logprobs", "allowed_token_ids", "bad_words", "logit_bias"),
-        *("truncate_prompt_tokens", "response_format", "structured_outputs", "tool_choice", "prompt"),
+        *("truncate_prompt_tokens", "response_format", "structured_outputs", "tool_choice", "prompt", "suffix"),
     )
 )
-_ABOUT = {"chat template": "chat_template", "chat_template": "chat_template", "multimodal": "messages"}
+_ABOUT = {
+    **dict.fromkeys(("chat template", "chat_template"), "chat_template"),
+    **dict.fromkeys(("out of vocabulary", "at least one prompt", "prompt cannot be empty"), "prompt"),
+    "multimodal": "messages",
+}
 """What a message of vLLM's speaks of without naming the field."""
 _PYDANTIC_LINK = re.compile(r"\s*For further information visit \S+")
 

@@ -50,6 +50,7 @@ from toolace.serving.protocol import (
     RefinementOptions,
     check_completion,
     check_json,
+    check_token_ids,
     include_usage,
     is_refined,
     make_plan,
@@ -314,7 +315,8 @@ class _GuardHere(Guard):
 async def _answer_error(request: Request, error: Exception) -> Response:
     if isinstance(error, RequestValidationError):
         first = (error.errors() or [{}])[0]
-        where = ".".join(str(part) for part in first.get("loc", ())[1:] if "[" not in str(part))
+        parts = [part for part in first.get("loc", ())[1:] if "[" not in str(part)]
+        where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).removeprefix(".")
         if first.get("type") == "json_invalid":
             known = bad_request(None, "is not valid JSON")
         else:
@@ -328,7 +330,9 @@ def _checked(path: str) -> Callable[[FastAPI], Any]:
     """A POST route of the library's whose body is looked at first."""
 
     async def check(request: Request) -> None:
-        check_json(await _json(request))
+        body = await _json(request)
+        check_json(body)
+        check_token_ids(body)
 
     return lambda app: app.post(path, dependencies=[Depends(check)])
 

@@ -28,6 +28,10 @@ ServedStopped = Stopped | Literal["deadline", "error"]
 """
 
 _ABOVE = "integer_above_max_value"
+MAX_SEED = 2**63 - 1
+"""The engine's."""
+MAX_TOKEN_ID = 2**32 - 1
+"""Tokenizers look no greater number up."""
 MAX_STOPS = 4
 """Texts of `stop`. As OpenAI's."""
 MAX_LENGTH_PENALTY = 10.0
@@ -186,7 +190,7 @@ def check_body(body: Any) -> RefinementOptions:
     _check_template(body.get("chat_template_kwargs"))
     _check_type(body, "model", str, "a string")
     _check_stop(body.get("stop"))
-    _check_type(body, "seed", int, "an integer")
+    _check_seed(body)
     for field in ("stream", "parallel_tool_calls", "logprobs", "continue_final_message", "echo"):
         _check_type(body, field, bool, "true or false")
     _check_type(body, "add_generation_prompt", bool, "true or false")
@@ -334,6 +338,21 @@ def _check_stop(stop: Any) -> None:
         raise bad_request("stop", f"must be a string or a list of strings, got {kind(stop)}")
     if len(stop) > MAX_STOPS:
         raise bad_request("stop", f"has {len(stop)} texts; it may have {MAX_STOPS}", _ABOVE)
+
+
+def _check_seed(body: dict[str, Any]) -> None:
+    _check_type(body, "seed", int, "an integer")
+    seed = body.get("seed")
+    if seed is not None and not -MAX_SEED - 1 <= seed <= MAX_SEED:
+        raise bad_request("seed", f"must be between {-MAX_SEED - 1} and {MAX_SEED}")
+
+
+def check_token_ids(body: Any) -> None:
+    """Token ids to write as text. Raises a 400 for those that no tokenizer can look up."""
+    tokens = body.get("tokens") if isinstance(body, dict) else None
+    for i, token in enumerate(tokens if isinstance(tokens, list) else ()):
+        if isinstance(token, int) and token > MAX_TOKEN_ID:
+            raise bad_request(f"tokens[{i}]", f"is above {MAX_TOKEN_ID}, the last that a token id can be", _ABOVE)
 
 
 def _check_stream_options(body: dict[str, Any]) -> None:
