@@ -175,3 +175,15 @@ OTHERS = some(
     add_special_tokens=st.booleans(),
     prompt_embeds=TEXT,
 )
+
+WRONG: list[tuple[str, dict[str, Any], str]] = [
+    ("/detokenize", {"tokens": [1, 2**32]}, "tokens[1]"),
+    ("/detokenize", {"tokens": [1, 2**70]}, "tokens[1]"),
+    ("/detokenize", {"tokens": [1, "x"]}, "tokens[1]"),
+    ("/v1/completions", {"prompt": []}, "prompt"),
+    ("/v1/completions", {"prompt": [""]}, "prompt"),
+    ("/v1/completions", {"prompt": [99_999_999]}, "prompt"),
+    ("/v1/completions", {"prompt": "a", "suffix": "b"}, "suffix"),
+    ("/v1/completions", {"prompt": "a", "seed": 2**63}, "seed"),
+]
+"""Paths, bodies that they must refuse, and the field at fault."""

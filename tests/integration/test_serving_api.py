@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from openai import BadRequestError, OpenAI, pydantic_function_tool
 from openai.types.chat import ChatCompletion
 from pydantic import create_model
-from serving_bodies import OTHER_PATHS, OTHERS, chat_bodies
+from serving_bodies import OTHER_PATHS, OTHERS, WRONG, chat_bodies
 from serving_endpoint import (
     Endpoint,
     ask,
@@ -421,19 +421,7 @@ def test_request_ids_go_in_and_out(endpoint: Endpoint) -> None:
     assert len(post(endpoint, PLAIN, headers={"x-request-id": "a b/../" * 40}).headers.get_list("x-request-id")) == 1
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "field"),
-    [
-        ("/detokenize", {"tokens": [1, 2**32]}, "tokens[1]"),
-        ("/detokenize", {"tokens": [1, 2**70]}, "tokens[1]"),
-        ("/detokenize", {"tokens": [1, "x"]}, "tokens[1]"),
-        ("/v1/completions", {"prompt": []}, "prompt"),
-        ("/v1/completions", {"prompt": [""]}, "prompt"),
-        ("/v1/completions", {"prompt": [99_999_999]}, "prompt"),
-        ("/v1/completions", {"prompt": "a", "suffix": "b"}, "suffix"),
-        ("/v1/completions", {"prompt": "a", "seed": 2**63}, "seed"),
-    ],
-)
+@pytest.mark.parametrize(("path", "body", "field"), WRONG)
 def test_other_routes_name_the_field_at_fault(endpoint: Endpoint, path: str, body: dict[str, Any], field: str) -> None:
     answer = httpx.post(endpoint.url + path, json={"model": MODEL, **body}, timeout=60)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, field), answer.text
