@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     import pyarrow.fs as pafs
 
 DONE = "done.json"
+BEGUN = "begun.json"
+_OF_RUN = ("run.json", "summary.json")
+"""Files of a run that are no stage's, and that its own command writes."""
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK)
 """What a filesystem without hard links answers."""
 
@@ -133,6 +136,18 @@ class Store:
             raise self._failed("list", path, error) from None
         return sorted(i.base_name for i in infos if i.type == pafs.FileType.File and not i.base_name.endswith(".tmp"))
 
+    def holds_only(self, *names: str) -> bool:
+        """Whether no other files than these lie directly in this place or below it; temporary files do not count."""
+        import pyarrow.fs as pafs
+
+        fs, full = self._path("")
+        try:
+            infos = patiently(lambda: fs.get_file_info(pafs.FileSelector(full, recursive=True, allow_not_found=True)))
+        except OSError as error:
+            raise self._failed("list", "", error) from None
+        files = (i.base_name for i in infos if i.type == pafs.FileType.File and not i.base_name.endswith(".tmp"))
+        return all(name in names for name in files)
+
     def sweep(self, path: str = "") -> None:
         """Delete what killed writers left directly below a directory: temporary files, on local and mounted places."""
         if self.local is not None:
@@ -231,6 +246,11 @@ class Store:
             place = place.rpartition("/")[0]
             if Store(place).exists(DONE):
                 return f"Delete {place}/{DONE}, which marks the stage as done, and run the same command again"
+        if path in _OF_RUN:
+            return (
+                "Delete it and start the run again, which goes on from what is finished and writes it anew: `toolace "
+                f"run --config {self.at('config.yaml')}`, or `toolace evolve` where that began the run"
+            )
         return f"Delete {self.at(path)} and run the same command again"
 
     def read_json(self, path: str) -> Any:
@@ -317,7 +337,8 @@ class Stage:
     """One stage's place in a run: files, then `done.json` with counts and the hash of what it was made from.
 
     `made_from` is everything that the stage's output depends on: its settings and the `key`s of the stages it reads.
-    A stage that was begun or done with other inputs is refused with the difference shown.
+    A stage that was done with other inputs, or was begun with others and has made a file, is refused with the
+    difference shown.
     """
 
     def __init__(self, run: Store, name: str, made_from: Mapping[str, Any]) -> None:
@@ -328,7 +349,7 @@ class Stage:
 
     def done(self) -> dict[str, Any] | None:
         """The counts of the finished stage, or None when there is work to do. Remembers what the stage is made from."""
-        for marker in (DONE, "begun.json"):
+        for marker in (DONE, BEGUN):
             if self.store.exists(marker):
                 found = self.store.read_json(marker)
                 if not isinstance(found, dict) or "key" not in found or (marker == DONE and "counts" not in found):
@@ -336,6 +357,8 @@ class Stage:
                         f"{self.store.at(marker)} is damaged (it holds {str(found)[:80]}). Delete it and run the same "
                         "command again"
                     )
+                if found["key"] != self.key and marker == BEGUN and self.store.holds_only(BEGUN):
+                    break  # begun, and nothing made: there is nothing that other settings could be mixed with
                 if found["key"] != self.key:
                     changes = difference(found.get("made_from", {}), self.made_from)
                     shown = "\n".join(f"  {line}" for line in changes)
@@ -348,7 +371,7 @@ class Stage:
                     counts: dict[str, Any] = found["counts"]
                     return counts
                 return None
-        self.store.write_json("begun.json", {"key": self.key, "made_from": self.made_from})
+        self.store.write_json(BEGUN, {"key": self.key, "made_from": self.made_from})
         return None
 
     def publish(self, counts: Mapping[str, Any]) -> dict[str, Any]:

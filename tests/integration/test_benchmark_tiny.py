@@ -15,7 +15,7 @@ from toolace.rounds.benchmark import run_benchmark
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("ray_local"), pytest.mark.timeout(300)]
-pytest.importorskip("vllm", reason='needs an engine: pip install "toolace[cpu]"')
+pytest.importorskip("vllm", reason="needs an engine: make install")
 
 
 def test_a_few_rows_of_bfcl(shared_data: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from toolace.errors import EngineError
 from toolace.rollouts.program import Sampling
 
 pytestmark = pytest.mark.engine
-pytest.importorskip("vllm", reason='needs an engine: pip install "toolace[cpu]"')
+pytest.importorskip("vllm", reason="needs an engine: make install")
 
 STOP = (5, 17, 30, 31, 32, 33)
 

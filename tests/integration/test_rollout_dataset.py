@@ -19,13 +19,24 @@ from rollout_fakes import (
     two_turns,
 )
 
+from toolace.config import Config, load_config
 from toolace.engines import Script
-from toolace.errors import EngineError, RolloutError
+from toolace.errors import ConfigError, EngineError, RolloutError
 from toolace.rollouts.dataset import Progress, RolloutJob, read_records, run_rollouts
 from toolace.rollouts.outputs import Counts
 from toolace.rollouts.program import MakeProgram
+from toolace.rounds.preflight import check_actors
 
 pytestmark = pytest.mark.usefixtures("ray_local")
+
+
+def test_actors_that_fit_no_node_of_this_machine_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    check_actors(Config())
+    for override in ("rollout.cpus_per_actor=4000", "rollout.gpus_per_actor=4000"):
+        with pytest.raises(ConfigError, match=r"4000.*fits nowhere.*cluster\.num_cpus"):
+            check_actors(load_config(None, [override]))
+        check_actors(load_config(None, [override, "cluster.address=auto"]))
 
 
 def job(tmp_path: Path, name: str, n: int, program: MakeProgram = two_turns) -> RolloutJob:

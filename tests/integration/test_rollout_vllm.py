@@ -16,7 +16,7 @@ from toolace.rollouts.program import Program, Request, Sampling, ask, draw_seed
 from toolace.rollouts.worker import RolloutWorker
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("ray_local")]
-pytest.importorskip("vllm", reason='needs an engine: pip install "toolace[cpu]"')
+pytest.importorskip("vllm", reason="needs an engine: make install")
 
 
 @pytest.fixture(scope="module")

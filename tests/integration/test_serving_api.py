@@ -39,7 +39,7 @@ from toolace.config import RefineConfig
 from toolace.data.synthetic import generate
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]  # the first one waits for the endpoint
-pytest.importorskip("vllm", reason='needs an engine: pip install "toolace[cpu]"')
+pytest.importorskip("vllm", reason="needs an engine: make install")
 
 SEQUENCES = 16
 QUEUE = 100

@@ -18,7 +18,7 @@ from toolace.serving.app import llm_config
 from toolace.serving.config import load_serve_config
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
-pytest.importorskip("vllm", reason='needs an engine: pip install "toolace[cpu]"')
+pytest.importorskip("vllm", reason="needs an engine: make install")
 
 
 def test_cheaper_rounds_give_the_answers_of_evaluation() -> None:

@@ -313,7 +313,7 @@ def test_two_workers_under_torchrun_agree_with_one(
 
 def test_vllm_serves_the_export(tokens: Path, tmp_path: Path) -> None:
     """The canary, computed by transformers, is what vLLM gives."""
-    pytest.importorskip("vllm", reason="the inference engine is not installed: pip install toolace[cpu]")
+    pytest.importorskip("vllm", reason="the inference engine is not installed: make install")
     from toolace.config import EngineConfig, ModelConfig
     from toolace.engines import open_engine
 

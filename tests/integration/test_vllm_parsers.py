@@ -14,7 +14,7 @@ import pytest
 
 from toolace.calls import Call, CallFormat, parse_answer, render_calls
 
-pytest.importorskip("vllm", reason="vLLM is not installed: pip install 'toolace[cpu]' or 'toolace[gpu]'")
+pytest.importorskip("vllm", reason="vLLM is not installed: make install")
 
 DOC = Path(__file__).resolve().parents[2] / "docs" / "formats.md"
 FORMATS: tuple[CallFormat, ...] = ("pythonic", "hermes", "llama3_json")

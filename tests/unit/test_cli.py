@@ -13,7 +13,11 @@ import yaml
 
 import toolace
 from toolace.cli.main import main
+from toolace.cli.stages import stage_settings
 from toolace.config import Config, load_config
+from toolace.errors import ServingError
+from toolace.rounds.record import record_start
+from toolace.storage import DONE, Store
 
 
 @pytest.fixture
@@ -154,6 +158,47 @@ def test_doctor_says_what_it_found(run: Any, tmp_path: Path) -> None:
     code, out, _ = run("doctor", "--json", "--storage", "/proc/nowhere")
     failed = [check for check in json.loads(out)["checks"] if not check["ok"]]
     assert code == 1 and failed[-1]["name"] == "storage" and "/proc/nowhere" in failed[-1]["advice"]
+
+
+@pytest.mark.parametrize("packaged", [False, True])
+def test_packages_that_do_not_work_together_are_one_clear_error(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packaged: bool
+) -> None:
+    def break_(*args: object) -> None:
+        raise ModuleNotFoundError("Could not import module 'LlamaConfig'.", name="toolace.gone" if packaged else None)
+
+    monkeypatch.setattr("toolace.cli.run.load_config", break_)
+    if packaged:
+        with pytest.raises(ModuleNotFoundError):  # a defect of this package is no matter of the installation
+            run("run")
+        return
+    code, _, err = run("run")
+    assert code == 1 and "LlamaConfig" in err and "toolace doctor" in err and "make install" in err
+
+
+def test_a_run_is_a_model_for_single_stages(tmp_path: Path) -> None:
+    config = load_config(None, ["model.format=hermes", "model.template=tiny_pythonic", f"root={tmp_path}", "name=mine"])
+    run = Store(config.run_dir)
+    record_start(run, config)
+    with pytest.raises(ServingError, match="no finished round"):
+        stage_settings(None, None, run.uri)
+    for name in ("round-1", "round-2"):
+        run.write_json(f"{name}/train/{DONE}", {})
+        run.write_json(f"{name}/train/model/config.json", {})
+    found = stage_settings(None, ["probe.k=2"], run.uri).model
+    assert (found.path, found.format, found.template) == (run.at("round-2/train/model"), "hermes", "tiny_pythonic")
+    found = stage_settings(None, ["model.format=pythonic"], run.at("round-1")).model
+    assert (found.path, found.format, found.template) == (run.at("round-1/train/model"), "pythonic", "tiny_pythonic")
+    found = stage_settings(None, None, run.at("round-1/train/model")).model
+    assert (found.path, found.template) == (run.at("round-1/train/model"), None), "a directory says nothing of a run"
+
+
+def test_data_check_of_a_file_without_a_sample_fails(run: Any, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps({**ROW, "tools": []}) + "\n")
+    for more in ([], ["--json"]):
+        code, out, err = run("data", "check", str(file), *more)
+        assert code == 1 and "unknown_tool" in out and "no usable sample among 1 rows" in err
 
 
 def test_a_full_disk_behind_the_output_is_one_clear_error() -> None:

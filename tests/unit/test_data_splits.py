@@ -92,7 +92,7 @@ def test_one_giant_group_is_an_error_with_sizes_and_a_way_out() -> None:
     pool += [sample(100 + n, (f"other{n}",)) for n in range(4)]
     with pytest.raises(DataError) as caught:
         split_by_tools(pool, 0.1, 0.1, 0)
-    for word in ("test", "about 10 of 100", "5 groups", "96, 1, 1, 1, 1", "by='reference'"):
+    for word in ("test", "about 10 of 100", "5 groups", "96, 1, 1, 1, 1", "data.split_by=reference"):
         assert word in str(caught.value)
     splits = split_by_tools(pool, 0.1, 0.1, 0, by="reference")
     assert [len(part) for part in splits.values()] == [80, 10, 10]

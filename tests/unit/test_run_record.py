@@ -50,9 +50,20 @@ def test_a_damaged_record_is_named(tmp_path: Path, damaged: str) -> None:
 def test_a_damaged_run_has_no_report_and_no_summary(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("[]")
     (tmp_path / SUMMARY).write_text("[]")
-    with pytest.raises(StorageError, match="damaged"):
+    again = rf"damaged.*Delete it and start the run again.*toolace run --config {tmp_path}/config\.yaml"
+    with pytest.raises(StorageError, match=again):
         write_report(Store(str(tmp_path)))
-    with pytest.raises(StorageError, match="damaged"):
+    for text in ("[]", "{broken"):
+        (tmp_path / SUMMARY).write_text(text)
+        with pytest.raises(StorageError, match=again):
+            read_summary(Store(str(tmp_path)))
+
+
+def test_a_run_that_has_not_finished_is_told_from_a_place_that_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="not a run directory"):
+        read_summary(Store(str(tmp_path)))
+    record_start(Store(str(tmp_path)), Config())
+    with pytest.raises(StorageError, match=rf"has not finished.*toolace run --config {tmp_path}/config\.yaml"):
         read_summary(Store(str(tmp_path)))
 
 

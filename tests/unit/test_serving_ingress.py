@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-pytest.importorskip("vllm", reason='the ingress is ray.serve.llm\'s: pip install "toolace[cpu]"')
+pytest.importorskip("vllm", reason="the ingress is ray.serve.llm's: make install")
 
 from ray.exceptions import ActorDiedError
 from ray.serve.exceptions import BackPressureError

@@ -57,7 +57,9 @@ def test_a_finished_stage_replaces_what_was_begun(tmp_path: Path) -> None:
 
 def test_other_settings_in_the_run_are_still_refused(tmp_path: Path) -> None:
     make(stage(tmp_path, "a", {"x": 1}))
-    assert stage(tmp_path, "b", {"x": 2}).done() is None
+    begun = stage(tmp_path, "b", {"x": 2})
+    assert begun.done() is None
+    begun.store.write("deep/part.txt", b"half")
     with pytest.raises(StorageError, match="x: 2 -> 1"):
         stage(tmp_path, "b", {"x": 1}).done()
 

@@ -150,13 +150,25 @@ def test_a_stage_is_done_once_and_refuses_other_inputs(tmp_path: Path) -> None:
         Stage(run, "round-1/probe", {"k": 4, "model": "m0"}).done()
 
 
-def test_a_begun_stage_refuses_other_inputs_too(tmp_path: Path) -> None:
+def test_a_begun_stage_that_made_something_refuses_other_inputs_too(tmp_path: Path) -> None:
     run = Store(str(tmp_path))
     assert Stage(run, "probe", {"k": 8}).done() is None
     assert Stage(run, "probe", {"k": 8}).done() is None
+    run.write("probe/below/part.parquet", b"")
     with pytest.raises(StorageError, match="k: 8 -> 9"):
         Stage(run, "probe", {"k": 9}).done()
     assert not run.exists(f"probe/{DONE}")
+
+
+def test_a_stage_that_made_nothing_is_begun_anew_from_other_inputs(tmp_path: Path) -> None:
+    run = Store(str(tmp_path))
+    assert Stage(run, "probe", {"k": 8}).done() is None
+    (tmp_path / "probe" / ".part.parquet.1.tmp").write_bytes(b"of a writer that was killed")
+    assert Stage(run, "probe", {"k": 9}).done() is None
+    run.write("probe/part.parquet", b"")
+    assert Stage(run, "probe", {"k": 9}).done() is None
+    with pytest.raises(StorageError, match="k: 9 -> 8"):
+        Stage(run, "probe", {"k": 8}).done()
 
 
 def test_difference_names_nested_keys() -> None:

@@ -1,15 +1,15 @@
-"""`toolace data`: look at data, convert it, make synthetic samples."""
+"""`toolace data`: look at data, make synthetic samples."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from toolace.cli.options import JsonOption
 
-app = typer.Typer(help="Look at data files, convert them, make synthetic samples.", no_args_is_help=True)
+app = typer.Typer(help="Look at data files, make synthetic samples.", no_args_is_help=True)
 
 FormatOption = Annotated[str, typer.Option("--format", help="Source format; auto: found out from the first rows")]
 
@@ -21,7 +21,9 @@ def check(
     model: Annotated[str | None, typer.Option("--model", help="Count tokens with this model's tokenizer")] = None,
     json_: JsonOption = False,
 ) -> None:
-    """Count rows, samples and what was quarantined, by reason; token lengths; duplicate queries."""
+    """Count rows, samples and what was quarantined, by reason; token lengths; duplicate queries.
+
+    The exit code is 1 where no sample can be used."""
     from toolace.data import check_file
     from toolace.data.checking import NOT_RENDERED
 
@@ -35,6 +37,7 @@ def check(
     found = check_file(file, format=format_, length=length).to_json()  # type: ignore[arg-type]
     if json_:
         typer.echo(json.dumps(found, ensure_ascii=False))
+        _refuse_empty(found)
         return
     for key, value in found.items():
         if key != "examples" and isinstance(value, dict):
@@ -48,6 +51,14 @@ def check(
         typer.echo(f"first rows {kind}:")
         for bad in rows:
             typer.echo(f"  {bad['path']}:{bad['row']}  {bad['detail']}")
+    _refuse_empty(found)
+
+
+def _refuse_empty(found: dict[str, Any]) -> None:
+    """Exit code 1 for a file without one sample that can be used."""
+    if found["samples"] == found["not_rendered"]:
+        typer.echo(f"error: no usable sample among {found['rows']} rows of {found['path']}", err=True)
+        raise typer.Exit(1)
 
 
 @app.command()

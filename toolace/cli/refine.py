@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from toolace.calls import Chat, Message, Tool
 from toolace.cli.options import ConfigOption, JsonOption, SetOption
-from toolace.cli.stages import stage_settings
+from toolace.cli.stages import ModelOption, stage_settings
 from toolace.errors import DataError
 
 
@@ -45,9 +45,7 @@ def read_tools(path: Path) -> tuple[Tool, ...]:
 def refine(
     query: Annotated[str, typer.Argument(help="What the user asks")],
     tools: Annotated[Path, typer.Option("--tools", help="JSON file with the functions that may be called")],
-    model: Annotated[
-        str | None, typer.Option("--model", help="Model directory; unset: model.path of the config")
-    ] = None,
+    model: ModelOption = None,
     config: ConfigOption = None,
     set_: SetOption = None,
     json_: JsonOption = False,

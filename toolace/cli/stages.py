@@ -11,15 +11,28 @@ from toolace.cli.options import ConfigOption, JsonOption, SetOption
 from toolace.config import Config, load_config
 
 ModelOption = Annotated[
-    str | None, typer.Option("--model", help="Model directory, hub name or builtin:NAME; unset: model.path")
+    str | None,
+    typer.Option("--model", help="Model directory, hub name, builtin:NAME, run, or RUN/ROUND; unset: model.path"),
 ]
 DataOption = Annotated[str, typer.Option("--data", help="File or glob that `toolace data check` reads, or shards")]
 OutOption = Annotated[str, typer.Option("--out", help="Directory for the results; the same one again continues")]
 
 
 def stage_settings(config: Any, overrides: list[str] | None, model: str | None) -> Config:
-    """The settings of a single stage: file, overrides, model."""
-    return load_config(config, overrides or [], {"model.path": model} if model else None)
+    """The settings of a single stage: file, overrides, model.
+
+    A run or a round of one brings the call format and chat template that it was trained with.
+    """
+    if not model:
+        return load_config(config, overrides or [])
+    from toolace.serving.models import choose_trained
+
+    values: dict[str, Any] = {"model.path": model}
+    if (trained := choose_trained(model)) is not None:
+        named = {override.partition("=")[0].strip() for override in overrides or []}
+        brought = {f"model.{name}": getattr(trained.model, name) for name in ("format", "template")}
+        values = {"model.path": trained.model.path, **{k: v for k, v in brought.items() if k not in named}}
+    return load_config(config, overrides or [], values)
 
 
 def probe(

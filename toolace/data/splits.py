@@ -77,7 +77,9 @@ def split_by_tools(
     that one component holds nearly everything.
     """
     if not 0 <= dev_share < 1 or not 0 <= test_share < 1 or dev_share + test_share >= 1:
-        raise DataError(f"dev_share {dev_share} and test_share {test_share} must be 0 or more, together below 1")
+        raise DataError(
+            f"data.dev_share {dev_share} and data.test_share {test_share} must be 0 or more, together below 1"
+        )
     names = components(samples, by)
     sizes = Counter(names)
     order = sorted(sizes, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).hexdigest())
@@ -113,9 +115,11 @@ def _impossible(split: str, wanted: float, got: int, sizes: Counter[str], total:
     largest = ", ".join(str(size) for _, size in sizes.most_common(5))
     shared = "offered tools" if by == "tools" else "called tools"
     out = (
-        "Split by reference tools only (by='reference'), give files of your own for dev and test, or set the share to 0"
+        "Split by the tools of references only (data.split_by=reference), give files of your own (data.dev, "
+        "data.test), or set data.dev_share and data.test_share to 0"
         if by == "tools"
-        else "Give files of your own for dev and test, set the share to 0, or use more samples"
+        else "Give files of your own (data.dev, data.test), set data.dev_share and data.test_share to 0, or use more "
+        "samples"
     )
     return (
         f"cannot split off {split}: wanted about {wanted:.0f} of {total} samples, whole groups that share {shared} "

@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 from toolace.config import EngineConfig
 from toolace.engines.base import Generate, Generated, ModelIdentity, check_fits, new_tokens
 from toolace.errors import EngineError
+from toolace.stack import INSTALL, broken
 
 T = TypeVar("T")
 CPU_BLOCK_SIZE = 32
 """Tokens of a KV cache block on CPU, the smallest that its fast kernels take."""
-INSTALL = 'pip install "toolace[cpu]" (no GPU) or pip install "toolace[gpu]"'
 
 
 def engine_options(engine: EngineConfig, *, max_model_len: int, gpu: bool) -> dict[str, Any]:
@@ -88,7 +88,9 @@ class VLLMEngine:
             from vllm.sampling_params import RequestOutputKind
             from vllm.v1.engine.llm_engine import LLMEngine
         except ImportError as error:
-            raise EngineError(f"vLLM cannot be imported ({error}). Install it with {INSTALL}") from None
+            raise EngineError(f"vLLM cannot be imported ({error}). To install it: {INSTALL}") from None
+        except RuntimeError as error:  # torch refuses operators of a torchvision that was built for another one
+            raise EngineError(broken(error)) from error
         if threads is not None and not gpu:
             torch.set_num_threads(threads)
         options: dict[str, Any] = {

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from toolace.errors import StorageError, ToolaceError
-from toolace.storage import DONE, Store
+from toolace.storage import BEGUN, DONE, Store
 
 T = TypeVar("T")
 
@@ -145,17 +145,14 @@ def gather(run: Store) -> RunFacts:
 
     record = run.read_json("run.json")
     if not isinstance(record, dict):
-        raise StorageError(
-            f"{run.at('run.json')} is damaged (it holds {str(record)[:80]}). Delete it and start the run again to have "
-            "it written anew"
-        )
+        raise StorageError(f"{run.at('run.json')} is damaged (it holds {str(record)[:80]}). {run.remake('run.json')}")
     stages: dict[str, dict[str, Any]] = {}
     begun: list[str] = []
     for name in stage_places(run):
         if run.exists(f"{name}/{DONE}"):
             marker: dict[str, Any] = optional(f"{name}/{DONE}", read_object, {})
             stages[name] = dict(marker.get("counts", {}))
-        elif run.exists(f"{name}/begun.json"):
+        elif run.exists(f"{name}/{BEGUN}"):
             begun.append(name)
     models = []
     for name in ("base", "bootstrap", "plain_sft", "adaption", "decomposed", *_round_names(run)):

@@ -214,6 +214,8 @@ def _progress(state: _Job) -> Progress:
 def _explain(error: BaseException, states: Sequence[_Job]) -> ToolaceError:
     """A `RolloutError` with an engine's last words, or with what Ray said."""
     words = [s.out.read_json(LAST_WORDS)["error"] for s in states[:1] if s.out.exists(LAST_WORDS)]
+    for state in states[:1]:
+        state.out.delete(LAST_WORDS)
     return RolloutError(
         f"the rollout stopped: {words[0] if words else describe(error)[:2000]}. What was published stays: "
         "run the same command again to go on"

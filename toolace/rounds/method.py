@@ -18,6 +18,7 @@ from toolace.rounds.cluster import check_lasting, cluster
 from toolace.rounds.context import Run
 from toolace.rounds.events import EventLog
 from toolace.rounds.lock import RunLock
+from toolace.rounds.preflight import check_speech
 from toolace.rounds.progress import Progress
 from toolace.rounds.record import MethodName, check_method, record_start, recorded, restore
 from toolace.rounds.shared import SharedStages
@@ -53,6 +54,7 @@ def carry_out(
     """
     check_lasting(config.root, Path.cwd())
     check_trackers(config.tracking)
+    check_speech(config.model)
     store = Store(config.run_dir)
     run = Run(config, store, EventLog(store), progress or Progress(), shared=shared)
     with terminates(), RunLock(store):

@@ -9,6 +9,7 @@ from toolace.engines.size import ModelSize, measure_model
 from toolace.rounds.evolve_corpora import ADAPTION, DECOMPOSED, round_name
 from toolace.rounds.ingest import FileCounts, preview
 from toolace.rounds.memory import engine_memory, training_memory
+from toolace.rounds.preflight import check_speech
 from toolace.rounds.record import EVOLVE, ROUNDS, MethodName, check_method, recorded
 from toolace.rounds.trackers import check_trackers
 from toolace.storage import DONE, Store, difference
@@ -29,6 +30,7 @@ def describe_plan(config: Config, method: MethodName = ROUNDS) -> str:
     before = recorded(run)
     check_method(before, method, run.uri)
     size = measure_model(config.model.path)
+    check_speech(config.model, fetch=False)
     counts, files = preview(config, PLAN_ROWS)
     lines = [f"run        {config.run_dir}", f"model      {config.model.path} ({_describe(size)})"]
     sources = {name: source for name in ("train", "dev", "test") if (source := getattr(config.data, name))}

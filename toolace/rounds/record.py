@@ -64,10 +64,7 @@ def recorded(run: Store) -> dict[str, Any] | None:
         return None
     found = run.read_json("run.json")
     if not isinstance(found, dict) or not isinstance(found.get("attempts"), list):
-        raise StorageError(
-            f"{run.at('run.json')} is damaged (it holds {str(found)[:80]}). Delete it and run the same command again: "
-            "stages keep what they were made from themselves"
-        )
+        raise StorageError(f"{run.at('run.json')} is damaged (it holds {str(found)[:80]}). {run.remake('run.json')}")
     return found
 
 

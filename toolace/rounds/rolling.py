@@ -12,6 +12,7 @@ from toolace.rollouts.program import MakeProgram
 from toolace.rollouts.worker import TextCodec
 from toolace.rounds.cluster import cluster
 from toolace.rounds.context import ModelRef, Run
+from toolace.rounds.preflight import check_actors
 from toolace.storage import Stage, Store
 
 
@@ -66,6 +67,7 @@ def roll(
     config = run.config
     # A cluster only where there is work: what is finished is told without one.
     with run.timed(f"{model.name}: {title(list(missing))}", *stages) as clock, cluster(config.cluster):
+        check_actors(config)
         results = run_rollouts(
             jobs,
             model=config.model.model_copy(update={"path": model.path}),

@@ -71,12 +71,15 @@ def evaluations_of(run: Run, model: str) -> dict[str, dict[str, Any]]:
 def read_summary(run: Store) -> dict[str, Any]:
     """The summary of a finished run; raises `StorageError` for a directory without one."""
     if not run.exists(SUMMARY):
-        raise StorageError(f"no {SUMMARY} in {run.uri}: the run has not finished, or this is not a run directory")
+        raise StorageError(
+            f"no {SUMMARY} in {run.uri}: this is not a run directory. Give one, such as runs/demo"
+            if not run.exists("config.yaml")
+            else f"no {SUMMARY} in {run.uri}: the run has not finished. Start it again, and it goes on: `toolace run "
+            f"--config {run.at('config.yaml')}`, or `toolace evolve` where that began the run"
+        )
     summary = run.read_json(SUMMARY)
     if not isinstance(summary, dict):
-        raise StorageError(
-            f"{run.at(SUMMARY)} is damaged (it holds {str(summary)[:80]}). Run the same command again to write it anew"
-        )
+        raise StorageError(f"{run.at(SUMMARY)} is damaged (it holds {str(summary)[:80]}). {run.remake(SUMMARY)}")
     return summary
 
 

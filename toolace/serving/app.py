@@ -16,6 +16,7 @@ from toolace.rendering import Renderer
 from toolace.serving.config import ServeConfig, validate_serve_config
 from toolace.serving.models import choose_model
 from toolace.serving.scaling import autoscaling
+from toolace.stack import INSTALL, broken
 from toolace.threads import sharing
 
 APP_NAME = "toolace"
@@ -143,9 +144,10 @@ def build(config: ServeConfig) -> Any:
         from ray.serve.llm import build_llm_deployment
     except ImportError as error:
         raise ServingError(
-            f"ray.serve.llm cannot be imported ({error}): it needs vLLM. Install it with "
-            'pip install "toolace[cpu]" (no GPU) or pip install "toolace[gpu]"'
+            f"ray.serve.llm cannot be imported ({error}): it needs vLLM. To install it: {INSTALL}"
         ) from None
+    except RuntimeError as error:  # torch refuses operators of a torchvision that was built for another one
+        raise ServingError(broken(error)) from error
     from toolace.serving.engine import EngineServer
     from toolace.serving.ingress import bind_ingress
 

@@ -40,12 +40,10 @@ def choose_model(target: str, defaults: ModelConfig | None = None) -> Chosen:
     settings = defaults or ModelConfig()
     if target.startswith("builtin:"):
         return Chosen(settings.model_copy(update={"path": target}), target.removeprefix("builtin:"), "")
+    trained = choose_trained(target)
+    if trained is not None:
+        return trained
     place = target.rstrip("/")
-    if _has(place, "run.json"):
-        return _from_run(place, None)
-    parent, _, last = place.rpartition("/")
-    if parent and not _has(place, "config.json") and _has(parent, "run.json"):
-        return _from_run(parent, last)
     if _has(place, "config.json") or not _looks_local(place):
         _require_weights(place)
         parts = [part for part in place.split("/") if part not in ("", ".", "..", "model", "train")]
@@ -55,6 +53,19 @@ def choose_model(target: str, defaults: ModelConfig | None = None) -> Chosen:
         f"no model and no run at {target}: neither config.json nor run.json is there. Give a Hugging Face model "
         "directory, a run such as runs/demo (`make demo` makes that one), RUN/round-2, or builtin:tiny_base"
     )
+
+
+def choose_trained(target: str) -> Chosen | None:
+    """As `choose_model` for `RUN` and `RUN/ROUND`; None for a target that is neither."""
+    if target.startswith("builtin:"):
+        return None
+    place = target.rstrip("/")
+    if _has(place, "run.json"):
+        return _from_run(place, None)
+    parent, _, last = place.rpartition("/")
+    if parent and not _has(place, "config.json") and _has(parent, "run.json"):
+        return _from_run(parent, last)
+    return None
 
 
 def require_on_hub(model: str) -> None:
