@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 export RAY_AUTH_MODE ?= disabled
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: help install demo demo-evolve serve test test-unit cluster-test faults-test k8s-check agreement agreement-env \
+.PHONY: help install demo demo-evolve serve test test-unit cluster-test faults-test k8s-check image-check agreement agreement-env \
 	lint format lock report clean
 
 help:  ## Show the targets
@@ -53,6 +53,9 @@ test-unit: install  ## The tests that take seconds
 K8S_DIR ?= k8s
 k8s-check: install  ## Check Kubernetes manifests without a cluster (K8S_DIR=DIR for others than k8s/)
 	$(BIN)/python -m k8s.check $(K8S_DIR)
+
+image-check: install  ## The steps of cluster/Dockerfile.cpu in a clean environment, and commands in what they make
+	$(BIN)/python -m cluster.image_check
 
 AGREEMENT := .agreement/venv
 BFCL_DATA ?=
