@@ -109,6 +109,34 @@ def test_a_submitted_evaluation_on_a_shared_directory(local_cluster: Any, refere
     assert found == list(read_records(reference.at("base/eval-test"))) and len(found) == 16
 
 
+def test_a_submitted_evolution_ends_as_one_in_a_process(local_cluster: Any, tmp_path: Path) -> None:
+    """So few steps teach no definition, and its round accepts nothing: both end so, and with the same records."""
+    settings = [
+        "data.train.rows=48", "data.dev={type: synthetic, rows: 8, seed: 2}",
+        "data.test={type: synthetic, rows: 16, seed: 3, profile: documented}", "evaluate.splits=[test]",
+        "evolve.adaption=false", "evolve.rounds=1", "evolve.tools_tokens=48", "train.epochs=0.3",
+    ]  # fmt: skip
+    command = ["python", "ray_jobs/evolve.py", "--config", "configs/demo_evolve.yaml"]
+    command += [part for one in settings for part in ("--set", one)]
+    places = [tmp_path / name for name in ("job", "process")]
+    submit = [*RAY, "job", "submit", "--working-dir", ".", "--"]
+    said = [
+        call([*submit, *command, "--set", f"root={places[0]}"], local_cluster.environment, code=1),
+        call([sys.executable, *command[1:], "--set", f"root={places[1]}"], {"RAY_worker_niceness": "0"}, code=1),
+    ]
+    assert all(re.search(r"accepted none of \d+ queries", one) for one in said), said
+    ours, theirs = (Store(str(place / "demo-evolve")) for place in places)
+    for stage in (
+        "base/tasks-test",
+        "base/eval-test",
+        "decomposed/tasks-test",
+        "decomposed/eval-test",
+        "evolve-1/evolve",
+    ):
+        found = list(read_records(ours.at(stage)))
+        assert found and found == list(read_records(theirs.at(stage))), stage
+
+
 def test_a_stopped_job_leaves_a_run_that_can_go_on(local_cluster: Any, tmp_path: Path) -> None:
     env = local_cluster.environment
     run = tmp_path / "demo"

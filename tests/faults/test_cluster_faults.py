@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 from cluster_runs import ROOT, call, driving, eventually
-from moments import Watch, pick, seeds, told
+from moments import EXPORT, Moment, Watch, pick, seeds, told
 from rollout_fakes import expected, make_samples
 from scripted_run import outcome
 from training_models import make_model, make_spec, make_tokens
@@ -113,6 +113,28 @@ def test_a_node_that_is_lost_while_training_costs_no_step(
         victim.kill()
         local_cluster.add(f"worker-{len(local_cluster.nodes)}", 2)
     assert_same(Store(str(tmp_path / "out")), undisturbed)
+
+
+def test_a_node_that_is_lost_while_the_model_is_published_leaves_a_whole_one(
+    local_cluster: Any, env: dict[str, str], places: Any, undisturbed: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """The node of the worker that exports dies at a moment of the export that the seed picks."""
+    seed = seeds("5")[0]
+    moment = Moment("worker", "round-1/train", EXPORT[seed % len(EXPORT)])
+    told(seed, [moment])
+    (tmp_path / "met").mkdir()
+    watch = Watch(str(tmp_path), str(tmp_path / "met"), (moment,), hold=True)
+    (tmp_path / "watch").write_bytes(pickle.dumps(watch))
+    out = tmp_path / "round-1/train"
+    spec = make_spec(*places, out, workers=2, cpus_per_worker=2, **SETTINGS)
+    (tmp_path / "spec.json").write_text(spec.model_dump_json())
+    command = [*DRIVER, "train", str(tmp_path), str(tmp_path / "watch")]
+    with driving(command, env, tmp_path / "log") as process:
+        eventually(lambda: process.poll() is not None or watch.pid(moment), "the export")
+        assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]
+        node_of(local_cluster, watch.pid(moment)).kill()
+        local_cluster.add(f"worker-{len(local_cluster.nodes)}", 2)
+    assert_same(Store(str(out)), undisturbed)
 
 
 class Budget:
