@@ -32,6 +32,16 @@ SMALL = (
     "train.global_batch=16",
     "train.checkpoint_steps=2",
 )
+EVOLUTION = (
+    "data.train.rows=48",
+    "data.dev={type: synthetic, rows: 8, seed: 2}",
+    "data.test={type: synthetic, rows: 16, seed: 3, profile: documented}",
+    "evaluate.splits=[test]",
+    "evolve.tools_tokens=48",
+    "train.epochs=0.3",
+)
+"""A small run of evolution. A few steps of training do not teach the tiny base to write definitions, so a round of it
+accepts nothing, and that is the error that it must be."""
 TOOLACE = (sys.executable, "-m", "toolace")
 
 

@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,40 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Any:
     root = tmp_path_factory.mktemp("reference")
     call([sys.executable, "ray_jobs/train_rounds.py", *options(str(root))], {"RAY_worker_niceness": "0"})
     return Store(str(root / "demo"))
+
+
+@dataclass(frozen=True)
+class Evolution:
+    """A small run of evolution, first without rounds, then with one: its directory, the summary of the first part and
+    what that said, times of its files, and the error that the round ends with."""
+
+    run: Path
+    summary: dict[str, Any]
+    said: str
+    written: dict[Path, int]
+    error: Exception
+
+
+@pytest.fixture(scope="session")
+def evolution(ray_local: None, tmp_path_factory: pytest.TempPathFactory) -> Evolution:
+    """The small evolution of `tests/cluster_runs.py` with the real engines, in this process."""
+    import io
+
+    from cluster_runs import EVOLUTION
+
+    from toolace.config import load_config
+    from toolace.errors import TrainingError
+    from toolace.rounds.evolve import run_evolve
+    from toolace.rounds.progress import Progress
+
+    root, out = tmp_path_factory.mktemp("evolution"), io.StringIO()
+    config = ROOT / "configs" / "demo_evolve.yaml"
+    settings = [*EVOLUTION, f"root={root}"]
+    summary = run_evolve(load_config(config, [*settings, "evolve.rounds=0"]), Progress(out))
+    written = {path: path.stat().st_mtime_ns for path in root.rglob("*.parquet")}
+    with pytest.raises(TrainingError) as error:
+        run_evolve(load_config(config, [*settings, "evolve.rounds=1"]), Progress(io.StringIO()))
+    return Evolution(root / "demo-evolve", summary, out.getvalue(), written, error.value)
 
 
 @pytest.fixture(scope="session")

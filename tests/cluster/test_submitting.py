@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from cluster_runs import ROOT, TOOLACE, call, eventually, options, outcome
+from cluster_runs import EVOLUTION, ROOT, TOOLACE, call, eventually, options, outcome
 
 from toolace.rollouts.outputs import read_records
 from toolace.storage import Store
@@ -109,30 +109,15 @@ def test_a_submitted_evaluation_on_a_shared_directory(local_cluster: Any, refere
     assert found == list(read_records(reference.at("base/eval-test"))) and len(found) == 16
 
 
-def test_a_submitted_evolution_ends_as_one_in_a_process(local_cluster: Any, tmp_path: Path) -> None:
-    """So few steps teach no definition, and its round accepts nothing: both end so, and with the same records."""
-    settings = [
-        "data.train.rows=48", "data.dev={type: synthetic, rows: 8, seed: 2}",
-        "data.test={type: synthetic, rows: 16, seed: 3, profile: documented}", "evaluate.splits=[test]",
-        "evolve.adaption=false", "evolve.rounds=1", "evolve.tools_tokens=48", "train.epochs=0.3",
-    ]  # fmt: skip
+def test_a_submitted_evolution_ends_as_one_in_a_process(local_cluster: Any, evolution: Any, tmp_path: Path) -> None:
     command = ["python", "ray_jobs/evolve.py", "--config", "configs/demo_evolve.yaml"]
-    command += [part for one in settings for part in ("--set", one)]
-    places = [tmp_path / name for name in ("job", "process")]
-    submit = [*RAY, "job", "submit", "--working-dir", ".", "--"]
-    said = [
-        call([*submit, *command, "--set", f"root={places[0]}"], local_cluster.environment, code=1),
-        call([sys.executable, *command[1:], "--set", f"root={places[1]}"], {"RAY_worker_niceness": "0"}, code=1),
-    ]
-    assert all(re.search(r"accepted none of \d+ queries", one) for one in said), said
-    ours, theirs = (Store(str(place / "demo-evolve")) for place in places)
-    for stage in (
-        "base/tasks-test",
-        "base/eval-test",
-        "decomposed/tasks-test",
-        "decomposed/eval-test",
-        "evolve-1/evolve",
-    ):
+    for setting in (*EVOLUTION, "evolve.rounds=1", f"root={tmp_path}"):
+        command += ["--set", setting]
+    said = call([*RAY, "job", "submit", "--working-dir", ".", "--", *command], local_cluster.environment, code=1)
+    assert str(evolution.error).replace(str(evolution.run), str(tmp_path / "demo-evolve")) in said, said
+    ours, theirs = Store(str(tmp_path / "demo-evolve")), Store(str(evolution.run))
+    models = ("base", "adaption", "decomposed")
+    for stage in (*(f"{model}/{part}-test" for model in models for part in ("eval", "tasks")), "evolve-1/evolve"):
         found = list(read_records(ours.at(stage)))
         assert found and found == list(read_records(theirs.at(stage))), stage
 
