@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from toolace.errors import ConfigError
+from toolace.setting_errors import describe_errors
 from toolace.settings_file import parse_yaml, read_settings
 
 _NUMBERS = (int, float, int | None, float | None)
@@ -447,28 +448,23 @@ def load_config(
         apply_override(data, override)
     for key, value in (values or {}).items():
         put_setting(data, key, value, key)
-    return validate_config(data, str(path) if path is not None else "the command line")
+    return validate_config(data, settings_origin(path, overrides), overrides)
 
 
-def validate_config(data: dict[str, Any], origin: str) -> Config:
-    """Build a `Config` from plain data; `origin` names where it came from in the error message."""
+def validate_config(data: dict[str, Any], origin: str, overrides: Sequence[str] = ()) -> Config:
+    """Build a `Config` from plain data; the error message names `origin`, and those of `overrides` that are wrong."""
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(
-            f"bad settings in {origin}:\n{describe_errors(error)}\nSee `toolace config` for all."
-        ) from None
+        told = describe_errors(error, Config, overrides)
+        raise ConfigError(f"bad settings in {origin}:\n{told}\nSee `toolace config` for all.") from None
 
 
-def describe_errors(error: ValidationError) -> str:
-    """One line for each bad setting: where, why, and the value given."""
-    lines = []
-    for item in error.errors():
-        where = ".".join(str(part) for part in item["loc"]) or "settings"
-        shown = not isinstance(item["input"], dict) and item["type"] != "credentials"
-        given = "" if not shown else f" (given: {item['input']!r})"
-        lines.append(f"  {where}: {item['msg']}{given}")
-    return "\n".join(lines)
+def settings_origin(path: str | Path | None, overrides: Sequence[str]) -> str:
+    """What a message calls the settings of a file and of a command line."""
+    if path is None:
+        return "the command line"
+    return f"{path} and the command line" if overrides else str(path)
 
 
 def dump_config(config: Config) -> str:

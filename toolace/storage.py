@@ -104,7 +104,7 @@ class Store:
         except FileNotFoundError:
             raise StorageError(
                 f"no such file: {self.at(path)}. If it belongs to a finished stage, delete that stage's {DONE} and run "
-                "the same command again: what is missing is made anew"
+                "the command that made it again: what is missing is made anew"
             ) from None
         except OSError as error:
             raise self._failed("read", path, error) from None
@@ -245,13 +245,13 @@ class Store:
         for _ in range(3):
             place = place.rpartition("/")[0]
             if Store(place).exists(DONE):
-                return f"Delete {place}/{DONE}, which marks the stage as done, and run the same command again"
+                return f"Delete {place}/{DONE}, which marks the stage as done, and run the command that made it again"
         if path in _OF_RUN:
             return (
                 "Delete it and start the run again, which goes on from what is finished and writes it anew: `toolace "
                 f"run --config {self.at('config.yaml')}`, or `toolace evolve` where that began the run"
             )
-        return f"Delete {self.at(path)} and run the same command again"
+        return f"Delete {self.at(path)} and run the command that made it again"
 
     def read_json(self, path: str) -> Any:
         """A JSON file."""
@@ -364,7 +364,8 @@ class Stage:
                     shown = "\n".join(f"  {line}" for line in changes)
                     raise StageMismatch(
                         f"stage {self.name} in {self.store.uri} was made from other settings or inputs:\n{shown}\n"
-                        "Use another run name, restore the settings, or delete that directory to make it anew",
+                        "Take another run name (or --out), restore the settings, or delete that directory to make it "
+                        "anew",
                         changes,
                     )
                 if marker == DONE:

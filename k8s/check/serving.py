@@ -16,9 +16,10 @@ from k8s.check.ray_objects import pods_of
 from k8s.check.references import Known
 from k8s.check.rendering import Scene
 from k8s.check.variables import unknown
-from toolace.config import apply_override, describe_errors
+from toolace.config import apply_override
 from toolace.errors import ToolaceError
 from toolace.serving.config import ServeConfig
+from toolace.setting_errors import describe_errors
 
 WHERE: Path = ("spec", "serveConfigV2")
 

@@ -48,12 +48,8 @@ QUEUE = 100
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[Endpoint]:
-    wanted = (
-        "limits.max_body_bytes=100000",
-        f"engine.max_num_seqs={SEQUENCES}",
-        f"replicas.max_queued_requests={QUEUE}",
-    )
-    limits = [part for setting in wanted for part in ("--set", setting)]
+    limits = ["limits.max_body_bytes=100000", f"engine.max_num_seqs={SEQUENCES}"]
+    limits = [part for one in (*limits, f"replicas.max_queued_requests={QUEUE}") for part in ("--set", one)]
     with running_endpoint("--model", "builtin:tiny_base", *limits) as found:
         yield found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,17 @@ def test_a_cluster_that_is_not_there_is_named() -> None:
     advice = r"(?s)join the Ray cluster at nonsense.*ray status"
     with pytest.raises(ClusterError, match=advice), cluster(ClusterConfig(address="nonsense")):
         raise AssertionError("there is no cluster")
+
+
+def test_an_address_where_nothing_listens_is_told_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toolace.rounds.cluster.KNOCK_S", 0.1)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        for where in (address, f"ray://{address}"):
+            match = rf"(?s)join the Ray cluster at {where}: .*refused.*cluster\.address"
+            with pytest.raises(ClusterError, match=match), cluster(ClusterConfig(address=where)):
+                raise AssertionError("there is no cluster")
 
 
 def test_only_processes_of_ray_are_ended() -> None:

@@ -47,7 +47,10 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("probe.q=4", r"probe\.q"),
+        ("probe.q=4", r"probe\.q: there is no such setting.*draft_draws.*by --set probe\.q\)"),
+        ("probe.drafts=4", r"near it: draft_draws"),
+        ("data.train.row=4", r"near it: rows \(given: 4, by --set data\.train\.row\)"),
+        ("probe=3", r"probe: .*by --set probe\)"),
         ("probe.k=0", r"probe\.k.*given: 0"),
         ("train.zero_stage=4", r"train\.zero_stage"),
         ("nonsense", "section.key=value"),
@@ -67,6 +70,18 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
 def test_bad_settings_name_the_key(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_config(None, [override])
+
+
+def test_what_a_file_has_wrong_is_not_said_of_the_command_line(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("probe: {k: 0}\n")
+    with pytest.raises(ConfigError, match=rf"bad settings in {file}:\n  probe\.k: .*\(given: 0\)\n"):
+        load_config(file)
+    with pytest.raises(ConfigError) as error:
+        load_config(file, ["probe.mode=full", "train.epochs=0"])
+    lines = str(error.value).splitlines()
+    assert lines[0] == f"bad settings in {file} and the command line:"
+    assert lines[1].endswith("(given: 0)") and lines[2].endswith("(given: 0, by --set train.epochs)")
 
 
 def test_an_empty_band_is_refused() -> None:

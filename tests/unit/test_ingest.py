@@ -92,7 +92,7 @@ def test_a_changed_source_of_a_run_is_refused_and_a_missing_one_is_said(tmp_path
     file.touch()
     assert read() == counts and not said.getvalue()
     file.write_text("".join(lines[::-1]))  # as many bytes, as many rows
-    with pytest.raises(StorageError, match=r"(?s)input\.train\.rows\.jsonl: .*sha256.*Use another run name"):
+    with pytest.raises(StorageError, match=r"(?s)input\.train\.rows\.jsonl: .*sha256.*Take another run name"):
         read()
     file.unlink()
     assert read() == counts and "going on with what was read" in said.getvalue() and str(file) in said.getvalue()

@@ -53,7 +53,7 @@ def test_a_damaged_run_has_no_report_and_no_summary(tmp_path: Path) -> None:
     again = rf"damaged.*Delete it and start the run again.*toolace run --config {tmp_path}/config\.yaml"
     with pytest.raises(StorageError, match=again):
         write_report(Store(str(tmp_path)))
-    for text in ("[]", "{broken"):
+    for text in ("[]", "{}", '{"name": "x", "rounds": 3}', "{broken"):
         (tmp_path / SUMMARY).write_text(text)
         with pytest.raises(StorageError, match=again):
             read_summary(Store(str(tmp_path)))

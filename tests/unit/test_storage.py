@@ -50,7 +50,7 @@ def test_tables_round_trip_and_damage_is_named(tmp_path: Path) -> None:
     assert store.read_table("t.parquet").equals(table)
     store.write("t.parquet", store.read("t.parquet")[:-10])
     with pytest.raises(
-        StorageError, match=r"t\.parquet is damaged.*Delete .*t\.parquet and run the same command again"
+        StorageError, match=r"t\.parquet is damaged.*Delete .*t\.parquet and run the command that made it again"
     ):
         store.read_table("t.parquet")
 

@@ -39,12 +39,23 @@ def resolve_model(path: str) -> str:
         return str(_cached(path))
     if (Path(path) / "config.json").is_file():
         return os.path.abspath(path)
-    if Path(path).exists() or path.startswith((".", "/", "~")) or path.count("/") > 1:
+    if looks_local(path):
         raise EngineError(
             f"no model at {path}: there is no config.json. Give a Hugging Face model directory, a hub name "
             "such as Qwen/Qwen2.5-7B-Instruct, or builtin:tiny_base"
         )
     return path
+
+
+def looks_local(place: str) -> bool:
+    """Whether a path means a place in a file system; a hub name is `org/name` or `name`, with nothing there.
+
+    `runs/...`, where runs are unless said otherwise, and what is below a directory that is here mean no organisation.
+    """
+    if "://" in place or os.path.exists(place) or place.startswith((".", "/", "~")) or place.count("/") > 1:
+        return True
+    parent = place.rpartition("/")[0]
+    return parent == "runs" or bool(parent and os.path.isdir(parent))
 
 
 def cache_root() -> Path:

@@ -143,6 +143,12 @@ def gather(run: Store) -> RunFacts:
             raise StorageError(f"it holds {str(found)[:80]}")
         return found
 
+    def read_summary(path: str) -> dict[str, Any]:
+        found = read_object(path)
+        if "name" not in found or not isinstance(found.get("rounds"), list):
+            raise StorageError(f"it holds {str(found)[:80]}. {run.remake(path)}")
+        return found
+
     record = run.read_json("run.json")
     if not isinstance(record, dict):
         raise StorageError(f"{run.at('run.json')} is damaged (it holds {str(record)[:80]}). {run.remake('run.json')}")
@@ -181,7 +187,7 @@ def gather(run: Store) -> RunFacts:
         stages=stages,
         begun=begun,
         models=models,
-        summary=optional("summary.json", read_object, None),
+        summary=optional("summary.json", read_summary, None),
         quarantine=optional(
             "data/quarantine.jsonl", lambda path: _json_lines(run.read(path), limit=QUARANTINE_SHOWN), []
         ),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,8 @@ from toolace.errors import ClusterError, ConfigError
 MIN_LOGICAL_CPUS = 4
 """A local cluster declares at least this many CPUs: stages that wait for each other must never block each other."""
 _JOB_COPY = "/runtime_resources/working_dir_files/"
+KNOCK_S = 20.0
+"""Seconds in which a cluster must answer that is to be joined."""
 END_S = 5.0
 """Seconds that processes of a failed start have to end by themselves."""
 
@@ -104,16 +108,36 @@ def _start(**options: Any) -> None:
 def _join(address: str, **options: Any) -> None:
     import ray
 
+    where = address if address != "auto" else os.environ.get("RAY_ADDRESS", "auto")
     try:
+        _knock(where)
         ray.init(address=address, **options)
     except Exception as error:  # Ray raises several unrelated types here
         ray.shutdown()
-        where = address if address != "auto" else os.environ.get("RAY_ADDRESS", "auto")
         raise ClusterError(
             f"cannot join the Ray cluster at {where}: {type(error).__name__}: {_first_line(error)}\n"
             "Check that it runs (`ray status`), that this machine reaches it and has the same versions of Ray and "
             "Python, and its token (RAY_AUTH_TOKEN); leave cluster.address and RAY_ADDRESS unset to start Ray here"
         ) from error
+
+
+def _knock(where: str) -> None:
+    """Open and close a connection to a `HOST:PORT`: where nothing listens Ray itself tries for minutes, in silence.
+
+    A head that starts again is given `KNOCK_S`. Raises `OSError`.
+    """
+    host, separator, port = where.removeprefix("ray://").rpartition(":")
+    if not separator or not port.isdigit():
+        return
+    end = time.monotonic() + KNOCK_S
+    while True:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
+            return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(1)
 
 
 def _ray_children() -> list[Any]:

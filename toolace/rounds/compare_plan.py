@@ -15,13 +15,13 @@ from toolace.config import (
     Section,
     SyntheticSource,
     apply_override,
-    describe_errors,
     put_setting,
     validate_config,
 )
 from toolace.errors import ConfigError
 from toolace.rounds.plan import stage_names
 from toolace.rounds.record import ROUNDS, MethodName
+from toolace.setting_errors import describe_errors
 from toolace.settings_file import read_settings
 from toolace.training.scratch_cache import cached_base, checkpoint_folder
 from toolace.training.scratch_config import load_tiny_base_config
@@ -139,7 +139,8 @@ def load_comparison(path: str | Path, overrides: Sequence[str] = ()) -> Comparis
     try:
         return Comparison.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(f"bad settings in {path}:\n{describe_errors(error)}\nSee docs/comparisons.md.") from None
+        told = describe_errors(error, Comparison, overrides)
+        raise ConfigError(f"bad settings in {path}:\n{told}\nSee docs/comparisons.md.") from None
 
 
 def plan_runs(comparison: Comparison) -> list[PlannedRun]:

@@ -26,7 +26,7 @@ from toolace.rounds.progress import Progress
 from toolace.rounds.stages import roll_out
 from toolace.rounds.train_stage import train_stage
 from toolace.selection import Selection, labels, select
-from toolace.storage import Stage, Store
+from toolace.storage import BEGUN, Stage, Store
 
 
 def probe_samples(config: Config, samples: str, out: str) -> dict[str, Any]:
@@ -59,6 +59,8 @@ def train_corpus(config: Config, corpus: str, out: str) -> dict[str, Any]:
             raise DataError(f"no corpus in {source.uri}: it holds no parquet file. The corpus stage of a run makes one")
         files = {name: what for name, what in describe_contents(source.uri).items() if name.endswith(".parquet")}
         stage = _Corpus(source, "corpus", {"corpus": source.uri, "input": files})
+        if run.store.sub("model/train").holds_only(BEGUN):
+            run.store.delete("corpus")  # nothing was made of what was given before
         given = run.stage("corpus", stage.made_from)  # remembered here, so that a change is shown file by file
         if given.done() is None:
             given.publish({})

@@ -78,7 +78,7 @@ def read_summary(run: Store) -> dict[str, Any]:
             f"--config {run.at('config.yaml')}`, or `toolace evolve` where that began the run"
         )
     summary = run.read_json(SUMMARY)
-    if not isinstance(summary, dict):
+    if not isinstance(summary, dict) or "name" not in summary or not isinstance(summary.get("rounds"), list):
         raise StorageError(f"{run.at(SUMMARY)} is damaged (it holds {str(summary)[:80]}). {run.remake(SUMMARY)}")
     return summary
 

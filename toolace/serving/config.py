@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from toolace.config import EngineConfig, ModelConfig, Section, apply_override, describe_errors, put_setting
+from toolace.config import EngineConfig, ModelConfig, Section, apply_override, put_setting, settings_origin
 from toolace.errors import ConfigError
+from toolace.setting_errors import describe_errors
 from toolace.settings_file import read_settings
 
 Mode = Literal["adaptive", "fixed", "off"]
@@ -163,12 +164,13 @@ def load_serve_config(
         apply_override(data, override)
     for key, value in (values or {}).items():
         put_setting(data, key, value, key)
-    return validate_serve_config(data, str(path) if path is not None else "the command line")
+    return validate_serve_config(data, settings_origin(path, overrides), overrides)
 
 
-def validate_serve_config(data: dict[str, Any], origin: str) -> ServeConfig:
-    """Build a `ServeConfig` from plain data; `origin` names where it came from in the error message."""
+def validate_serve_config(data: dict[str, Any], origin: str, overrides: Sequence[str] = ()) -> ServeConfig:
+    """Build a `ServeConfig` from plain data; the error message names `origin`, and the wrong ones of `overrides`."""
     try:
         return ServeConfig.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(f"bad serving settings in {origin}:\n{describe_errors(error)}") from None
+        told = describe_errors(error, ServeConfig, overrides)
+        raise ConfigError(f"bad serving settings in {origin}:\n{told}") from None

@@ -9,6 +9,7 @@ from functools import partial
 from itertools import count, takewhile
 
 from toolace.config import ModelConfig, validate_config
+from toolace.engines.models import looks_local
 from toolace.errors import ServingError, StorageError
 from toolace.settings_file import parse_yaml
 from toolace.storage import DONE, Store
@@ -44,7 +45,7 @@ def choose_model(target: str, defaults: ModelConfig | None = None) -> Chosen:
     if trained is not None:
         return trained
     place = target.rstrip("/")
-    if _has(place, "config.json") or not _looks_local(place):
+    if _has(place, "config.json") or not looks_local(place):
         _require_weights(place)
         parts = [part for part in place.split("/") if part not in ("", ".", "..", "model", "train")]
         name = re.sub(r"[^A-Za-z0-9_.-]", "-", parts[-1]) if parts else "model"
@@ -73,7 +74,7 @@ def require_on_hub(model: str) -> None:
 
     Without a network, what the hub's cache holds counts. Raises `ServingError`.
     """
-    if model.startswith("builtin:") or _looks_local(model):
+    if model.startswith("builtin:") or looks_local(model):
         return
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -130,17 +131,6 @@ def _require_weights(place: str) -> None:
             f"no weights in {place}: it has a config.json, but no file that ends in {' or '.join(WEIGHTS)}. Is it a "
             "model that was written to its end?"
         )
-
-
-def _looks_local(place: str) -> bool:
-    """Whether a path means a place in a file system; a hub name is `org/name` or `name`, with nothing there.
-
-    `runs/...`, where runs are unless said otherwise, and what is below a directory that is here mean no organisation.
-    """
-    if "://" in place or os.path.exists(place) or place.startswith((".", "/", "~")) or place.count("/") > 1:
-        return True
-    parent = place.rpartition("/")[0]
-    return parent == "runs" or bool(parent and os.path.isdir(parent))
 
 
 def _absolute(path: str) -> str:

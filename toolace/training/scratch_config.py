@@ -7,8 +7,9 @@ from typing import Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from toolace.config import MAX_SEED, Section, describe_errors
+from toolace.config import MAX_SEED, Section
 from toolace.errors import ConfigError
+from toolace.setting_errors import describe_errors
 from toolace.settings_file import parse_yaml, read_settings
 
 
@@ -88,4 +89,5 @@ def load_tiny_base_config(path: str | Path, overrides: list[str] | None = None) 
     try:
         return TinyBaseConfig.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(f"bad settings of the tiny base model in {path}:\n{describe_errors(error)}") from None
+        told = describe_errors(error, TinyBaseConfig, overrides or ())
+        raise ConfigError(f"bad settings of the tiny base model in {path}:\n{told}") from None
