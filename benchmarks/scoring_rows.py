@@ -158,7 +158,7 @@ def _api_bank(folder: Path, rows: int) -> None:
             given = ", ".join(f"{key}={text!r}" for key, text in _texts(call.arguments))
             lines.append(
                 {
-                    "file": "rows.jsonl",
+                    "file": f"rows-{level}.jsonl",
                     "id": number,
                     "instruction": "Generate an API request.\nAPI descriptions:\n" + json.dumps(described),
                     "input": f"User: {_question(sample)}\nGenerate API Request:\n",

@@ -63,6 +63,8 @@ def test_gold_is_right(shared_data: Path, name: str, format: CallFormat) -> None
             assert score == 0.98
         elif key.startswith("test_in_domain/parameter"):  # one answer calls a tool twice: the paper compares the first
             assert 0.999 < score < 1
+        elif name == "toolalpaca" and key.startswith("simulated") and key.endswith(("_recall", "_f1")):
+            assert 0.95 < score < 1 or "closed" in key, key  # two faulty rows: a name and an argument missed of each
         elif key != "simulated_dependent/exact_match":
             assert score == 1.0, key
 

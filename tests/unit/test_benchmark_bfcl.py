@@ -363,6 +363,17 @@ def test_a_partial_run_gives_no_full_score() -> None:
     assert set(missing) == set(FORMULAS)
 
 
+def test_what_was_not_run_is_said(tmp_path: Path) -> None:
+    made, sizes = verdicts({"simple_python": (1, 1), "live_relevance": (1, 1)})
+    for category in ("simple_python", "web_search"):
+        (tmp_path / f"BFCL_v4_{category}.json").write_text("")
+    said = Bfcl().left_out(tmp_path, made, sizes)
+    assert "BFCL_v4_web_search.json is not read: its category is not run here" in said
+    (overall,) = (line for line in said if line.startswith("v4_overall: for want of "))
+    assert overall.endswith("web_search, memory") and "simple_java" in overall
+    assert not any("v4_relevance" in line for line in said)
+
+
 def test_scoring_loads_no_engine() -> None:
     code = "import sys, toolace.evaluation.benchmarks.bfcl; print({'torch', 'ray', 'vllm'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -58,7 +58,25 @@ def test_every_row_gets_a_verdict_and_a_bad_row_is_in_the_denominator(
     assert report["benchmark"] == "apibank" and report["missing"] == 0
     assert report["categories"] == {"level-1": {"n": 3, "correct": 1}}
     assert report["scores"]["level-1/exact_match"] == pytest.approx(1 / 3)
+    assert report["scores"]["level-1/name_recall"] == pytest.approx(1 / 3), "and in that of recall"
     assert [row.id for row in found.bad_rows()] == [IDS[2]] and "row 2" in found.bad_rows()[0].detail
+
+
+@pytest.mark.parametrize(
+    ("output", "error"),
+    [({"output": []}, "not_text"), ({"output": [["a"], ["b"]]}, "not_text"),
+     ({"output": API_REQUEST, "unanswered": "the engine died"}, "unanswered")],
+)  # fmt: skip
+def test_what_is_no_answer_misses_all_of_its_gold(
+    data: Path, given: Callable[..., Path], output: dict[str, Any], error: str
+) -> None:
+    """Whatever a failed row's output holds, and whatever form a wrong one has, its gold stays in the denominators."""
+    predictions = given((IDS[0], API_REQUEST), json.dumps({"id": IDS[1], **output}))
+    found = score_predictions(benchmark_named("apibank"), data, predictions)
+    assert [verdict.error for verdict in found.verdicts] == [None, error, "bad_row"]
+    scores = found.to_json()["scores"]
+    assert scores["level-1/exact_match"] == scores["level-1/name_recall"] == pytest.approx(1 / 3)
+    assert scores["level-1/name_precision"] == 1.0 and 0 < scores["level-1/argument_recall"] < 0.5
 
 
 def test_a_part_of_the_predictions_gives_no_score(data: Path, given: Callable[..., Path], tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ def score(
         _name(f"{len(skipped)} row(s) not scored", [skipped[0].detail])
     if found.missing:
         typer.echo(f"{found.missing} row(s) without a prediction: scores that they belong to are left out", err=True)
+    _name_left_out(found.left_out)
     report = found.to_json()
     if json_:
         typer.echo(json.dumps(report))
@@ -74,6 +75,7 @@ def run(
         )
     if missing := next(iter(report["arms"].values()))["missing"]:
         typer.echo(f"{missing} row(s) were not chosen: scores that they belong to are left out", err=True)
+    _name_left_out(report["left_out"])
     if json_:
         typer.echo(json.dumps(report))
         return
@@ -109,7 +111,12 @@ def _name_faulty(details: Iterable[str]) -> None:
         _name(f"{len(found)} faulty row(s) of the benchmark, counted as wrong", found)
 
 
-def _name(what: str, details: list[str]) -> None:
+def _name_left_out(left_out: Sequence[str]) -> None:
+    if left_out:
+        _name("not run, and so left out of the scores", left_out, len(left_out))
+
+
+def _name(what: str, details: Sequence[str], shown: int = _SHOWN) -> None:
     typer.echo(f"{what}:", err=True)
-    for detail in details[:_SHOWN]:
+    for detail in details[:shown]:
         typer.echo(f"  {detail}", err=True)

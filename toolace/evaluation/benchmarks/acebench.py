@@ -33,11 +33,12 @@ from toolace.evaluation.benchmarks.base import BenchmarkRow, Output, RowVerdict
 from toolace.evaluation.benchmarks.common import (
     AsWritten,
     build_rows,
+    faulty,
     find_file,
+    not_text,
     nothing_found,
     read_calls,
     read_lines,
-    unscored,
 )
 
 _ATOM = tuple(f"normal_atom_{kind}" for kind in ("bool", "enum", "number", "list", "object_short", "object_deep"))
@@ -90,8 +91,10 @@ class AceBench(AsWritten):
 
     def judge(self, row: BenchmarkRow, output: Output) -> RowVerdict:
         """The official verdict; part `strict` is 1 where the strict rules are met too."""
-        if not isinstance(output, str) or row.problem:
-            return unscored(row)
+        if row.problem:
+            return faulty(row)
+        if not isinstance(output, str):
+            return not_text(self.judge(row, ""))
         judge = _judge_special if row.category in SPECIALS else _judge_calls
         error, detail, strict = judge(row, output)
         return RowVerdict(row.id, row.category, error is None, error, detail, {"strict": error is None and strict})

@@ -29,13 +29,14 @@ from toolace.evaluation.benchmarks.common import (
     accuracy,
     build_rows,
     f1_scores,
+    faulty,
     find_file,
     group_scores,
     judge_calls,
+    not_text,
     nothing_found,
     read_calls,
     read_list,
-    unscored,
 )
 
 FILES = {"level-1": "level-1-api.json", "level-2": "level-2-api.json"}
@@ -60,8 +61,10 @@ class ApiBank(AsWritten):
 
     def judge(self, row: BenchmarkRow, output: Output) -> RowVerdict:
         """Whether the one call of the output is the gold's; text around it does no harm."""
-        if not isinstance(output, str) or row.problem:
-            return unscored(row)
+        if row.problem:
+            return faulty(row)
+        if not isinstance(output, str):
+            return not_text(self.judge(row, ""))
         gold: Call = row.gold
         verdict = judge_calls(row, _read(output), [gold], literals=True)
         return replace(verdict, parts={**(verdict.parts or {}), "search": gold.name == SEARCH})

@@ -92,6 +92,10 @@ class Benchmark(Protocol):
         """What executes the calls of rows with a dialogue, for a model of that format; None where no row has one."""
         ...
 
+    def left_out(self, folder: Path, verdicts: Sequence[RowVerdict], sizes: Mapping[str, int]) -> list[str]:
+        """What was not run, in sentences for people: files of the benchmark that are not read, scores without parts."""
+        ...
+
     def scores(self, verdicts: Iterable[RowVerdict], sizes: Mapping[str, int]) -> dict[str, float | None]:
         """Scores 0..1 by name. `sizes` are the rows of each category at hand; a score whose categories are not all
         complete is None: a partial run never gives a full score."""

@@ -29,6 +29,7 @@ from toolace.evaluation.benchmarks.bfcl_rows import (
     NEEDS_BACKENDS,
     RELEVANCE,
     find_files,
+    other_files,
     read_category,
 )
 from toolace.evaluation.benchmarks.bfcl_write import scored_text
@@ -76,6 +77,14 @@ class Bfcl:
         if failure is None:
             return RowVerdict(row.id, row.category, True)
         return RowVerdict(row.id, row.category, False, failure.error, failure.detail)
+
+    def left_out(self, folder: Path, verdicts: Sequence[RowVerdict], sizes: Mapping[str, int]) -> list[str]:
+        """Each formula without a value with the categories that it lacks, and question files that are never read."""
+        alike: dict[str, list[str]] = {}
+        for score, categories in bfcl_scores.not_run(verdicts, sizes).items():
+            alike.setdefault(", ".join(categories), []).append(score)
+        found = [f"{', '.join(scores)}: for want of {categories}" for categories, scores in alike.items()]
+        return found + [f"{name} is not read: its category is not run here" for name in other_files(folder)]
 
     def scored_text(self, row: BenchmarkRow, text: str, format: CallFormat) -> str:
         """The calls as a list in brackets, which is what the rules read; see `bfcl_write`."""

@@ -26,29 +26,35 @@ _NEXT = re.compile(r" *+([,)\]}:])")
 _END = re.compile(r" *+\Z")
 _WORDS = {"True": True, "False": False, "None": None}
 _RESERVED = frozenset([*kwlist, "__debug__"])
-_SOURCE_RESERVED = frozenset(
-    (
-        *("int", "long", "short", "byte", "char", "float", "double", "boolean", "void", "this", "super", "null"),
-        *("true", "false", "undefined", "new", "switch", "class", "return", "instanceof", "in", "typeof", "delete"),
-        *("await", "yield", "async", "function", "import", "const", "let", "var", "if"),
-    )
-)
+_JAVA_WORDS = """
+abstract assert boolean break byte case catch char class const continue default do double else enum exports
+extends final finally float for goto if implements import instanceof int interface long module native new
+non-sealed null open opens package permits private protected provides public record requires return sealed short
+static strictfp super switch synchronized this throw throws to transient transitive true false try uses void
+volatile when while with yield
+"""
+_JS_WORDS = """
+as async await break case catch class const continue debugger default delete do else export extends false
+finally for from function get if import in instanceof let meta new null of return set static super switch target
+this throw true try typeof undefined var void while with yield
+"""
+_SOURCE_RESERVED = frozenset((*_JAVA_WORDS.split(), *_JS_WORDS.split()))
+"""Words that mean something in one of the languages, some only in places: none of them is plain."""
 _CONSTANTS = frozenset(("true", "false", "null"))
 _SOURCE_NAME = r"[A-Za-z_$][A-Za-z_0-9$]*+"
-_SOURCE_ATOM = (
-    r"\"[^\"\\\n\r]*+\"|'[^'\\\n\r]++'"
-    r"|-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?[lLfFdDn]?"
-)
+_SOURCE_TEXT = r"\"[^\"\\\n\r\x00]*+\"|'[^'\\\n\r\x00]++'"
+_JAVA_ATOM = rf"{_SOURCE_TEXT}|-?(?:0|[1-9][0-9]*+)(?:[lL]|(?:\.[0-9]++)?[fFdD]?)"
+_JS_ATOM = rf"{_SOURCE_TEXT}|-?(?:0|[1-9][0-9]*+)(?:n|(?:\.[0-9]++)?)"
 _SOURCE_CALL = re.compile(rf" *+({_SOURCE_NAME}(?:\.{_SOURCE_NAME})*+)\( *+(\))?")
 _JAVA_ARGUMENT = re.compile(
-    rf" *+({_SOURCE_NAME}) *+= *+(?:(?P<atom>{_SOURCE_ATOM})|(?P<name>{_SOURCE_NAME}(?:\.{_SOURCE_NAME})*+)) *+([,)])"
+    rf" *+({_SOURCE_NAME}) *+= *+(?:(?P<atom>{_JAVA_ATOM})|(?P<name>{_SOURCE_NAME}(?:\.{_SOURCE_NAME})*+)) *+([,)])"
 )
-_JS_ITEM = rf" *+(?:{_SOURCE_ATOM}|true|false|null) *+"
+_JS_ITEM = rf" *+(?:{_JS_ATOM}|true|false|null) *+"
 _JS_LIST = rf"\[(?:{_JS_ITEM}(?:,{_JS_ITEM})*+)?\]"
-_JS_PAIR = rf" *+(?:\"[^\"\\\n\r]*+\"|'[^'\\\n\r]++'|(?!get\b|set\b|async\b){_SOURCE_NAME}) *+:{_JS_ITEM}"
+_JS_PAIR = rf" *+(?:{_SOURCE_TEXT}|(?!get\b|set\b|async\b){_SOURCE_NAME}) *+:{_JS_ITEM}"
 _JS_OBJECT = rf"\{{(?:{_JS_PAIR}(?:,{_JS_PAIR})*+)?\}}"
 _JS_ARGUMENT = re.compile(
-    rf" *+({_SOURCE_NAME}) *+= *+(?:(?P<atom>{_SOURCE_ATOM}|{_JS_LIST}|{_JS_OBJECT})"
+    rf" *+({_SOURCE_NAME}) *+= *+(?:(?P<atom>{_JS_ATOM}|{_JS_LIST}|{_JS_OBJECT})"
     rf"|(?P<name>{_SOURCE_NAME}(?:\.{_SOURCE_NAME})*+)) *+([,)])"
 )
 _SOURCE_END = re.compile(r" *+;? *+\Z")

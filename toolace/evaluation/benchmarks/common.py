@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from toolace.errors import DataError
 from toolace.evaluation.benchmarks.base import BenchmarkRow, Execute, RowVerdict
 
 _OTHER_FORMATS: tuple[CallFormat, ...] = ("hermes", "llama3_json")
+_COUNTED = ("name", "argument", "api", "parameter")
+"""What benchmarks take precision and recall of."""
 _WHOLE = 2**53
 """Floats up to here hold every integer."""
 _LONG = 10_000
@@ -31,6 +34,10 @@ class AsWritten:
     def backends(self, format: CallFormat) -> Execute | None:
         """None."""
         return None
+
+    def left_out(self, folder: Path, verdicts: Sequence[RowVerdict], sizes: Mapping[str, int]) -> list[str]:
+        """Nothing beyond the scores that are None."""
+        return []
 
 
 def find_file(folder: Path, names: Iterable[str], below: Iterable[str] = ()) -> Path | None:
@@ -105,11 +112,15 @@ def build_rows(
     return rows
 
 
-def unscored(row: BenchmarkRow) -> RowVerdict:
-    """The verdict on a faulty row, else on an output that is no text but steps of turns."""
-    if row.problem:
-        return RowVerdict(row.id, row.category, False, "bad_row", row.problem)
-    return RowVerdict(row.id, row.category, False, "not_text", "expected one text, got steps of turns")
+def faulty(row: BenchmarkRow) -> RowVerdict:
+    """The verdict on a row whose files are faulty. How much its gold held nobody knows: in what precision and recall
+    count, it is one missed of each kind."""
+    return RowVerdict(row.id, row.category, False, "bad_row", row.problem or "", {f"{k}_gold": 1.0 for k in _COUNTED})
+
+
+def not_text(verdict: RowVerdict) -> RowVerdict:
+    """The verdict on an output that is no text but steps of turns, from that on an empty text."""
+    return replace(verdict, correct=False, error="not_text", detail="expected one text, got steps of turns")
 
 
 def read_calls(text: str) -> Answer:

@@ -154,6 +154,7 @@ def build_report(benchmark: Benchmark, plan: Plan, scored: Mapping[str, ArmScore
         "not_scored": dict(
             Counter(row.category for row in plan.rows if row.not_asked and row.category in plan.categories)
         ),
+        "left_out": list(first.left_out),
         "arms": {arm: entry.report for arm, entry in scored.items()},
     }
 

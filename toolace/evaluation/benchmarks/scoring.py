@@ -12,6 +12,7 @@ from typing import Any
 from toolace.data.records import parse_json, shorten
 from toolace.errors import ConfigError, DataError
 from toolace.evaluation.benchmarks.base import Benchmark, BenchmarkRow, Output, RowVerdict
+from toolace.evaluation.benchmarks.common import faulty
 from toolace.storage import Store
 
 MISSING = "no_prediction"
@@ -41,6 +42,8 @@ class Scored:
     verdicts: list[RowVerdict]
     scores: dict[str, float | None]
     missing: int
+    left_out: tuple[str, ...] = ()
+    """What was not run, in sentences for people."""
 
     def bad_rows(self) -> list[RowVerdict]:
         """The verdicts on rows whose files are faulty: in the denominator, as wrong."""
@@ -108,10 +111,12 @@ def score_rows(
             "predictions were made from"
         )
     judged |= {row.id: _judge(benchmark, row, "") for row in rows if row.problem and row.id not in judged}
-    scores = benchmark.scores(list(judged.values()), Counter(row.category for row in rows))
+    sizes = Counter(row.category for row in rows)
+    scores = benchmark.scores(list(judged.values()), sizes)
+    left_out = benchmark.left_out(folder, list(judged.values()), sizes)
     absent = [row for row in rows if row.id not in judged]
     judged |= {row.id: RowVerdict(row.id, row.category, False, MISSING, "no prediction") for row in absent}
-    return Scored(benchmark.name, [judged[row.id] for row in rows], scores, len(absent))
+    return Scored(benchmark.name, [judged[row.id] for row in rows], scores, len(absent), tuple(left_out))
 
 
 def read_predictions(path: Path) -> Iterator[Prediction]:
@@ -164,8 +169,7 @@ def index_rows(rows: Sequence[BenchmarkRow], folder: Path) -> dict[str, Benchmar
 
 def _judge(benchmark: Benchmark, row: BenchmarkRow, output: Output, failed: str | None = None) -> RowVerdict:
     if row.problem:
-        return RowVerdict(row.id, row.category, False, "bad_row", row.problem)
-    verdict = benchmark.judge(row, output)
+        return faulty(row)
     if failed is None or row.not_asked:
-        return verdict
-    return replace(verdict, correct=False, error=FAILED, detail=failed)
+        return benchmark.judge(row, output)
+    return replace(benchmark.judge(row, ""), correct=False, error=FAILED, detail=failed)

@@ -34,13 +34,14 @@ from toolace.evaluation.benchmarks.common import (
     accuracy,
     build_rows,
     f1_scores,
+    faulty,
     find_file,
     group_scores,
     judge_calls,
+    not_text,
     nothing_found,
     read_calls,
     read_list,
-    unscored,
 )
 
 CATEGORIES = ("test_in_domain", "test_out_domain", "dev")
@@ -67,8 +68,10 @@ class SealTools(AsWritten):
 
     def judge(self, row: BenchmarkRow, output: Output) -> RowVerdict:
         """Whether the calls are the gold's in any order; the paper's counts are parts of the verdict."""
-        if not isinstance(output, str) or row.problem:
-            return unscored(row)
+        if row.problem:
+            return faulty(row)
+        if not isinstance(output, str):
+            return not_text(self.judge(row, ""))
         answer = read_seal(output)
         verdict = judge_calls(row, answer, row.gold)
         readable = bool(answer.calls) or (answer.error is None and not answer.text and bool(output.strip()))

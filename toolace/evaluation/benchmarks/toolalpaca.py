@@ -36,14 +36,15 @@ from toolace.evaluation.benchmarks.common import (
     accuracy,
     build_rows,
     f1_scores,
+    faulty,
     find_file,
     group_scores,
     judge_calls,
     keyed,
+    not_text,
     nothing_found,
     read_calls,
     read_list,
-    unscored,
 )
 from toolace.evaluation.benchmarks.openapi import read_tools
 
@@ -92,8 +93,10 @@ class ToolAlpaca(AsWritten):
 
     def judge(self, row: BenchmarkRow, output: Output) -> RowVerdict:
         """Whether the calls of the output are the golden ones, in any order."""
-        if not isinstance(output, str) or row.problem:
-            return unscored(row)
+        if row.problem:
+            return faulty(row)
+        if not isinstance(output, str):
+            return not_text(self.judge(row, ""))
         answer, gold = read_calls(output), row.gold
         named = {call.name for call in answer.calls}
         wanted = gold.calls + tuple(call for call in gold.optional if call.name in named)

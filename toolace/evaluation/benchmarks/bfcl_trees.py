@@ -1,0 +1,49 @@
+"""Syntax trees of Java and JavaScript by the grammars that the leaderboard reads them with.
+
+The versions of tree-sitter and of its grammars are those of bfcl-eval 2026.3.23: what counts as a call, and how a
+broken source is repaired, is theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, Literal
+
+from toolace.errors import ParseError
+
+Grammar = Literal["java", "javascript"]
+
+
+def tree_of(source: str, grammar: Grammar) -> Any:
+    """The root of the tree of a source (a `tree_sitter.Node`). Raises `ParseError` where a part of it fits nowhere."""
+    root = _parser(grammar).parse(source.encode()).root_node
+    # `has_error` is true too of a tree that was repaired by adding what is missing; that one counts.
+    if root.has_error and any(node.type == "ERROR" for node in _nodes(root)):
+        raise ParseError("the source fits no rule of the grammar")
+    return root
+
+
+def _nodes(root: Any) -> Iterator[Any]:
+    """All nodes, without recursion: the depth of a tree is the model's to choose."""
+    open_ = [root]
+    while open_:
+        node = open_.pop()
+        yield node
+        if node.has_error:
+            open_ += node.children
+
+
+@cache
+def _parser(grammar: Grammar) -> Any:
+    import importlib
+    import warnings
+
+    from tree_sitter import Language, Parser
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # this way to name a grammar is the one of this version, and deprecated
+        language = Language(importlib.import_module(f"tree_sitter_{grammar}").language(), grammar)
+    parser = Parser()
+    parser.set_language(language)
+    return parser
