@@ -148,6 +148,8 @@ def main() -> None:
     result["disagreements"] = result["disagreements"][:10]
     result["official_crashes"] = len(result["official_crashes"])
     print(json.dumps(result))
+    if result["agree"] < result["rows"]:
+        sys.exit(1)
 
 
 if __name__ == "__main__":
