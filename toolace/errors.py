@@ -7,6 +7,7 @@
     ├── TemplateError      a chat template or tokenizer breaks a rendering rule
     ├── StorageError       a run directory cannot be read, written, locked or trusted
     ├── EngineError        an inference engine cannot start, died or answers with the wrong weights
+    │   └── ContextError   a request is longer than the model's context
     ├── ClusterError       Ray cannot be started or joined
     ├── RolloutError       a rollout stage lost rows, made no progress or failed for too many of them
     ├── TrainingError      training cannot start, resume or export
@@ -43,6 +44,10 @@ class StorageError(ToolaceError, OSError):
 
 class EngineError(ToolaceError, RuntimeError):
     """An inference engine cannot start, died or answers with the wrong weights."""
+
+
+class ContextError(EngineError):
+    """A request is longer than the model's context."""
 
 
 class ClusterError(ToolaceError, RuntimeError):

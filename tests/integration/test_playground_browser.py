@@ -299,6 +299,7 @@ def test_tools_are_checked_and_the_mistake_has_a_place(endpoint: Endpoint, tmp_p
         "fixed",
         "direct",
         "no_call",
+        "context",
         "deadline",
         "error",
         "toString",

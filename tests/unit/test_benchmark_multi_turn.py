@@ -364,6 +364,27 @@ def test_calls_that_stop_the_backends_end_the_dialogue() -> None:
     assert record["arms"]["direct"]["turns"] == (("a",), ("[hang()]",))
 
 
+def test_a_dialogue_that_only_refining_makes_too_long_is_lost_to_that_arm_alone() -> None:
+    (sample,) = questions([row_of(CHAT)])
+    script = {"one": "[f(n=1)]", "r1": "a", "two": "b", "three": "c"}
+
+    def answer(beyond: str, request: Request) -> Completion:
+        last = request.chat.messages[-1].content
+        if last.startswith("Check the answer"):
+            return Completion("[f(n=55555)]" if request.chat.messages[-2].content == "[f(n=1)]" else "b")
+        if last == beyond and "55555" in str(request.chat.messages):
+            assert request.optional
+            return Completion("", "too_long")
+        return Completion(script[last])
+
+    program = partial(answer_row, **OPTIONS | {"execute": backends, "fixed_rounds": (1,)})
+    for beyond, turns, rounds in (("three", (("[f(n=55555)]", "b"), ("b",)), 3), ("r1", (), 1)):
+        record = drive(program(sample), partial(answer, beyond))
+        assert record["arms"]["direct"]["turns"] == (("[f(n=1)]", "a"), ("b",), ("c",))
+        fixed = record["arms"]["fixed_1"]
+        assert (fixed["turns"], fixed["stopped"], fixed["rounds"]) == (turns, "context", rounds)
+
+
 def test_answers_of_dialogues_are_scored(tmp_path: Path, stub: OfficialProcess) -> None:
     data = write_dialogues(tmp_path / "data")
     bench = Bfcl(process=stub)

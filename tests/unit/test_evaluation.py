@@ -30,14 +30,23 @@ SAMPLE = Sample(
 class Model:
     """A greedy model: its answer is a function of the draft it is shown (None: the first question)."""
 
-    def __init__(self, answers: dict[str | None, str], scores: dict[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        answers: dict[str | None, str],
+        scores: dict[str, float] | None = None,
+        too_long: tuple[tuple[str | None, str | None], ...] = (),
+    ) -> None:
         self.answers = answers
+        self.too_long = too_long
         self.scores = scores or {}
         self.asked: list[tuple[str | None, str | None]] = []
 
     def __call__(self, request: Request) -> Completion:
         added = request.chat.messages[len(SAMPLE.chat.messages) :]
         draft = added[0].content if added else None
+        if (draft, request.score) in self.too_long:
+            assert request.optional
+            return Completion("", "too_long")
         self.asked.append((draft, request.score))
         if request.score is not None:
             return Completion("", finish="score", prompt_tokens=60, logprob=self.scores[request.score])
@@ -97,6 +106,20 @@ def test_drafts_are_scored_only_for_margins() -> None:
         "margin_0.25": (False, "unchanged", 1),
         "margin_1": (True, "margin", 1),
     }
+
+
+def test_a_question_beyond_the_context_is_felt_only_by_the_arms_that_ask_it() -> None:
+    answers: dict[str | None, str] = {None: RIGHT, RIGHT: WRONG, WRONG: OTHER}
+    model = Model(answers, scores={RIGHT: -9.0}, too_long=((WRONG, None), (RIGHT, RIGHT)))
+    record = evaluate(model, fixed_rounds=[1, 2], margins=[1.0])
+    assert {name: (arm.text, arm.stopped, arm.rounds) for name, arm in record.arms.items()} == {
+        "direct": (RIGHT, "direct", 0),
+        "adaptive": (WRONG, "context", 1),
+        "fixed_1": (WRONG, "fixed", 1),
+        "fixed_2": (WRONG, "context", 1),
+        "margin_1": (RIGHT, "context", 1),
+    }
+    assert record.asked == 2 and record.chain == (RIGHT, WRONG)
 
 
 def test_the_configured_margin_applies_to_the_adaptive_arm() -> None:

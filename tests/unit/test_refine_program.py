@@ -14,13 +14,15 @@ from toolace.rendering import refine_turn
 from toolace.rollouts.program import Completion, Request, Sampling, drive
 
 A, B, C = "[f(x=1)]", "[f(x=2)]", "[g(y='z')]"
+TOO_LONG = Completion("", "too_long")
 CHAT = Chat(tools=(Tool(name="f"), Tool(name="g")), messages=(Message(role="user", content="do it"),))
 
 
 def run_refine(
-    *answers: str | tuple[str, float], scores: tuple[float | None, ...] = (), **options: Any
+    *answers: str | tuple[str, float], scores: tuple[Any, ...] = (), **options: Any
 ) -> tuple[Refined, list[Request]]:
-    """Refine with these answers in order (text, or text and logprob) and these scores of drafts."""
+    """Refine with these answers in order (text, or text and logprob) and these scores of drafts; "too long" is what a
+    question beyond the context gets."""
     config = RefineConfig(max_rounds=options.pop("max_rounds", 5), accept_margin=options.pop("accept_margin", 0))
     texts, left = iter(answers), iter(scores)
     asked: list[Request] = []
@@ -28,8 +30,13 @@ def run_refine(
     def answer(request: Request) -> Completion:
         asked.append(request)
         if request.score is not None:
-            return Completion("", finish="score", prompt_tokens=1, logprob=next(left))
+            score = next(left)
+            assert request.optional
+            return TOO_LONG if score == "too long" else Completion("", "score", prompt_tokens=1, logprob=score)
         given = next(texts)
+        if given == "too long":
+            assert request.optional
+            return TOO_LONG
         text, logprob = (given, -1.0) if isinstance(given, str) else given
         return Completion(text, tokens=10, prompt_tokens=100, logprob=logprob)
 
@@ -96,6 +103,26 @@ def test_a_cycle_too_has_to_clear_the_margin() -> None:
     assert outcome(result) == (B, "margin", 2, 3)
     result, _ = run_refine((A, -1.0), (B, -1.0), (A, -1.0), scores=(-5.0, -5.0), accept_margin=1)
     assert outcome(result) == (A, "cycle", 2, 3)
+
+
+def test_a_question_beyond_the_context_leaves_the_answer_before_it() -> None:
+    assert outcome(run_refine(A, "too long")[0]) == (A, "context", 0, 1)
+    assert outcome(run_refine(A, B, "too long")[0]) == (B, "context", 1, 2)
+    fixed, asked = run_refine(A, B, "too long", fixed_rounds=3)
+    assert outcome(fixed) == (B, "context", 1, 2) and (fixed.tokens, fixed.prompt_tokens) == (20, 200)
+    assert [request.optional for request in asked] == [False, True, True]
+
+
+def test_a_change_whose_draft_cannot_be_scored_is_not_taken() -> None:
+    result, _ = run_refine(A, B, scores=("too long",), accept_margin=1)
+    assert outcome(result) == (A, "context", 1, 2)
+    assert ([step.text for step in result.steps], result.scored, result.prompt_tokens) == ([A, B], 0, 200)
+
+
+def test_the_first_question_may_be_optional_too() -> None:
+    result, asked = run_refine("too long", optional=True)
+    assert outcome(result) == ("", "context", 0, 0) and result.steps == () and len(asked) == 1
+    assert outcome(run_refine(A, A, optional=True)[0]) == (A, "unchanged", 1, 2)
 
 
 def test_the_margin_needs_logprobs() -> None:

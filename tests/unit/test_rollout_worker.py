@@ -102,6 +102,40 @@ def test_trouble_in_a_row_is_that_rows_error():
     assert worker.open == 0
 
 
+def test_an_optional_request_beyond_the_context_is_answered_as_too_long():
+    def asks(*more: Request) -> Program[dict[str, Any]]:
+        first = yield from ask(Request(user("fine")))
+        found = yield more
+        last = yield (Request(user("l" * 60), optional=True),)  # nothing here goes to the engine
+        return {"first": first.text, "found": [(one.text, one.finish) for one in [*found, *last]]}
+
+    long = "l" * 60
+    rows = [
+        ("both", asks(Request(user(long), optional=True), Request(user("ok")))),
+        ("score", asks(Request(user("ok"), score=long, optional=True), Request(user("ok"), score="fine"))),
+        ("must", asks(Request(user("ok"), optional=True), Request(user(long)))),
+    ]
+    engine = ScriptedEngine(shout, max_model_len=50)
+    worker = RolloutWorker(engine, ByteCodec(), rows_in_flight=4)
+    found = {done.key: done for done in worker.run(rows)}
+    too_long = ("", "too_long")
+    assert found["both"].record == {"first": "FINE 0", "found": [too_long, ("OK 0", "stop"), too_long]}
+    assert (found["both"].requests, found["both"].prompt_tokens) == (2, 6), "what was not asked costs nothing"
+    assert found["score"].record == {"first": "FINE 0", "found": [too_long, ("fine", "score"), too_long]}
+    assert "ContextError" in (found["must"].error or "") and found["must"].record is None
+    assert worker.open == 0 and engine.pending == 0
+
+
+def test_a_row_that_asks_only_what_does_not_fit_finishes_at_once():
+    def asks() -> Program[dict[str, Any]]:
+        (found,) = yield (Request(user("l" * 60), optional=True),)
+        return {"finish": found.finish}
+
+    worker = RolloutWorker(ScriptedEngine(shout, max_model_len=50), ByteCodec(), rows_in_flight=1)
+    done = worker.start("row", asks())
+    assert done is not None and done.record == {"finish": "too_long"} and worker.open == 0
+
+
 def test_a_failed_row_leaves_nothing_behind_in_the_engine():
     def one_long_one_short() -> Program[dict[str, Any]]:
         yield (Request(user("ok")), Request(user("l" * 60)))

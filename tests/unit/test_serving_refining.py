@@ -25,6 +25,8 @@ from toolace.serving.refining import refine_chat
 
 LATE = ApiError(504, "late")
 BOOM = ApiError(500, "boom")
+LONG = ApiError(400, "This model's maximum context length is 512 tokens. However, your prompt contains 600 tokens.")
+LONG_DRAFT = ApiError(400, "The decoder prompt (length 513) is longer than the maximum model length of 512.")
 
 
 @pytest.mark.parametrize(
@@ -40,6 +42,9 @@ BOOM = ApiError(500, "boom")
         (("Which?",), Plan(refine_text=False), "no_call", 0, "Which?"),
         (("Which?", A, A), Plan(), "unchanged", 2, A),
         (("[f(x=", A, A), Plan(refine_text=False), "unchanged", 2, A),
+        ((A, LONG), Plan(), "context", 0, A),
+        ((A, B, LONG), Plan(mode="fixed", max_rounds=4), "context", 1, B),
+        ((A, ApiError(400, "temperature must be at least 0")), Plan(), "error", 0, A),
         ((A, BOOM), Plan(), "error", 0, A),
         ((A, B, ValueError("x")), Plan(), "error", 1, B),
         ((A, {"choices": []}), Plan(), "error", 0, A),
@@ -207,7 +212,7 @@ def test_a_constrained_call_that_was_cut_off_is_shown_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("failure", "status", "code"),
     [
-        (ApiError(400, "too long", param="messages"), 400, None),
+        (LONG, 400, None),
         (ApiError(429, "busy", retry_after=1), 429, "rate_limit_exceeded"),
         (ValueError("/srv/x"), 500, "internal_error"),
         (TimeoutError(), 504, "deadline_exceeded"),
@@ -293,6 +298,7 @@ def scored(*texts: str) -> list[Answer]:
         ((A, B, C), (-3.0, -1.0), "margin", 2, B),
         ((A, B), (BOOM,), "error", 1, A),
         ((A, B), (TimeoutError(),), "deadline", 1, A),
+        ((A, B), (LONG_DRAFT,), "context", 1, A),
     ],
 )
 def test_the_accept_margin(texts: Any, scores: Any, stopped: str, rounds: int, final: str) -> None:

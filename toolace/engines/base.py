@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from toolace.errors import EngineError
+from toolace.errors import ContextError, EngineError
 from toolace.rollouts.program import Sampling
 
 
@@ -56,8 +56,9 @@ class ModelIdentity:
 class Engine(Protocol):
     """Continuous batching: `submit` at any time, `step` until nothing is pending.
 
-    `submit` raises `EngineError` for a request that can never run (prompt longer than the context). `step` advances
-    all running requests by about a token and returns what finished; it raises `EngineError` when the engine is dead.
+    `submit` raises `EngineError` for a request that can never run, `ContextError` where it is longer than the context.
+    `step` advances all running requests by about a token and returns what finished; it raises `EngineError` when the
+    engine is dead.
     """
 
     @property
@@ -71,12 +72,12 @@ class Engine(Protocol):
 
 
 def check_fits(request: Generate, max_model_len: int) -> None:
-    """Raise `EngineError` for a request that cannot run in this context length."""
+    """Raise `ContextError` for a request that is longer than this context, `EngineError` for an empty one."""
     if not request.prompt:
         raise EngineError(f"request {request.id}: the prompt is empty")
     needed = len(request.prompt) + len(request.score_ids) + 1
     if needed > max_model_len:
-        raise EngineError(
+        raise ContextError(
             f"request {request.id}: a prompt of {len(request.prompt)} tokens"
             + (f" and an answer of {len(request.score_ids)} to score" if request.score_ids else "")
             + f" needs a context of {needed}, the engine has {max_model_len}. Raise model.max_model_len"

@@ -4,7 +4,8 @@ As in the official inference of BFCL's multi-turn categories with native tools (
 its calls are executed and their results come back as tool turns, until an answer has no readable calls; then the next
 turn begins, with tools that were held back where there are any. After 20 steps with calls one more ends the dialogue:
 the turns that follow are missing, and so it is wrong. In the refining arms a step is executed when its refinement has
-ended.
+ended. A dialogue that outgrows the context directly fails its row; one that only a refining arm's answers make so long
+ends before the turn at hand in that arm, and is wrong there for want of that turn.
 
 The program asks the engine; calls are executed by a function that it is given, at once. That holds up the worker for
 some milliseconds a step, and keeps the protocol of programs as it is.
@@ -20,7 +21,7 @@ from toolace.calls.schema import Chat, Message, Sample, canonical_json
 from toolace.config import RefineConfig
 from toolace.errors import RolloutError
 from toolace.evaluation.benchmarks.base import Dialogue, Execute
-from toolace.evaluation.program import AnswerRecord, ArmAnswer, DialogueAnswer, Known, answer_sample, arms
+from toolace.evaluation.program import DIRECT, AnswerRecord, ArmAnswer, DialogueAnswer, Known, answer_sample, arms
 from toolace.refinement.program import Refined
 from toolace.rollouts.program import Program, Request
 
@@ -50,7 +51,7 @@ def answer_row(
     known = Known(_key)
     answers: dict[str, DialogueAnswer | ArmAnswer] = {}
     for name, answer in arms(refine_config, format, fixed_rounds, margins).items():
-        held = hold(sample.chat, dialogue, answer=answer, execute=execute, format=format)
+        held = hold(sample.chat, dialogue, answer=answer, execute=execute, format=format, must_fit=name == DIRECT)
         answers[name] = yield from known.remembered(held)
     return AnswerRecord(id=sample.id, kind=sample.kind, arms=answers, chain=(), asked=known.asked).model_dump()
 
@@ -59,11 +60,16 @@ def hold(
     chat: Chat,
     dialogue: Dialogue,
     *,
-    answer: Callable[[Chat], Program[Refined]],
+    answer: Callable[..., Program[Refined]],
     execute: Execute,
     format: CallFormat,
+    must_fit: bool = True,
 ) -> Program[DialogueAnswer]:
-    """One dialogue. Calls that end, hang or exhaust the backends end it with the step that holds them."""
+    """One dialogue. Calls that end, hang or exhaust the backends end it with the step that holds them.
+
+    A step whose question is longer than the context is the row's error; without `must_fit` it ends the dialogue, and
+    the turn that it is of is left out. The first step must fit in any case.
+    """
     turns: list[tuple[str, ...]] = []
     executed: list[str] = []
     said: list[Refined] = []
@@ -73,8 +79,11 @@ def hold(
         steps: list[str] = []
         results: list[str] | None = []
         while going and results is not None:
-            found = yield from answer(chat)
+            found = yield from answer(chat, optional=bool(said) and not must_fit)
             said.append(found)
+            if not found.steps:
+                going = False
+                break
             steps.append(found.text)
             try:
                 results = execute(dialogue.entry, [*executed, found.text])
@@ -85,7 +94,8 @@ def hold(
             if results is not None:
                 executed.append(found.text)
                 going = len(steps) <= MOST_STEPS
-        turns.append(tuple(steps))
+        if said[-1].steps:
+            turns.append(tuple(steps))
         if not going:
             break
     return DialogueAnswer(

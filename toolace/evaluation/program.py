@@ -164,7 +164,8 @@ def answer_arms(
 
     Arms: `direct`; `adaptive` under `refine_config`, its accept margin included; `fixed_N` for each of `fixed_rounds`;
     `margin_X` for each of `margins`: adaptive with that accept margin instead. Drafts are scored only where a margin
-    needs it.
+    needs it. A later question that does not fit into the context ends only the arms that ask it, with the answer they
+    have.
     """
     known = Known(lambda request: _key(chat, request))
     results = {}
@@ -175,10 +176,11 @@ def answer_arms(
 
 def arms(
     refine_config: RefineConfig, format: CallFormat, fixed_rounds: Sequence[int], margins: Sequence[float]
-) -> dict[str, Callable[[Chat], Program[Refined]]]:
-    """The ways of answering a chat, by name; the direct one asks nothing that the adaptive one does not ask too."""
+) -> dict[str, Callable[..., Program[Refined]]]:
+    """The ways of answering a chat, by name: `refine` under other settings. The direct one asks nothing that the
+    adaptive one does not ask too."""
 
-    def way(update: dict[str, object], rounds: int | None = None) -> Callable[[Chat], Program[Refined]]:
+    def way(update: dict[str, object], rounds: int | None = None) -> Callable[..., Program[Refined]]:
         config = refine_config.model_copy(update=update)
         return partial(refine, config=config, format=format, fixed_rounds=rounds)
 
@@ -193,7 +195,7 @@ def arms(
 class Known:
     """The completions of one row, so that no question is asked twice; `key` sets one question apart from another.
 
-    `asked` counts the questions that were passed on.
+    `asked` counts the questions that were passed on and fit into the context.
     """
 
     def __init__(self, key: Callable[[Request], Hashable]) -> None:
@@ -210,7 +212,7 @@ class Known:
                 new = tuple(request for request in requests if key(request) not in known)
                 if new:
                     completions = yield new
-                    self.asked += len(new)
+                    self.asked += sum(done.finish != "too_long" for done in completions)
                     known.update((key(request), done) for request, done in zip(new, completions, strict=True))
                 requests = program.send([known[key(request)] for request in requests])
         except StopIteration as stop:

@@ -2,9 +2,9 @@
 
     a_0 = M(T, H);  a_n = M(T, H, draft a_{n-1}, refine turn)      no outside feedback, no second model
 
-The rule to stop when a_n equals a_{n-1} is the paper's (ToolACE-R, arXiv 2504.01400); the rules `cycle`, `max_rounds`
-and `margin` are this project's. Answers are equal when their calls are (parallel calls in any order), or their
-stripped texts where there are none. The same program is evaluated offline and served.
+The rule to stop when a_n equals a_{n-1} is the paper's (ToolACE-R, arXiv 2504.01400); the rules `cycle`,
+`max_rounds`, `margin` and `context` are this project's. Answers are equal when their calls are (parallel calls in any
+order), or their stripped texts where there are none. The same program is evaluated offline and served.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from toolace.errors import RolloutError
 from toolace.rendering import refine_turn
 from toolace.rollouts.program import Completion, Program, Request, Sampling, ask
 
-Stopped = Literal["direct", "no_call", "unchanged", "cycle", "margin", "max_rounds", "fixed"]
+Stopped = Literal["direct", "no_call", "unchanged", "cycle", "margin", "max_rounds", "fixed", "context"]
 """Why refinement ended:
 
 - `direct`: it was not asked for (`max_rounds` 0)
@@ -30,6 +30,7 @@ Stopped = Literal["direct", "no_call", "unchanged", "cycle", "margin", "max_roun
 - `margin`: the answer differs, but the model does not prefer it to the draft by more than `accept_margin`
 - `max_rounds`: the last round changed the answer
 - `fixed`: the fixed number of rounds is done
+- `context`: the next question is longer than the model's context, and the answer before it stands
 """
 
 
@@ -52,8 +53,9 @@ class Refined(BaseModel):
     """The final answer and what it cost.
 
     `rounds` counts refinement passes and `steps` holds every answer, the direct one first, also one that the margin
-    rejected. `model_calls` counts generations and `scored` passes that only scored a draft. `tokens` were generated;
-    `prompt_tokens` were read by generations and scoring passes together.
+    rejected, or that it could not judge where scoring the draft did not fit into the context. `model_calls` counts
+    generations and `scored` passes that only scored a draft. `tokens` were generated; `prompt_tokens` were read by
+    generations and scoring passes together.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,6 +79,7 @@ def refine(
     skip_text: bool = False,
     sampling: Sampling | None = None,
     seed: int = 0,
+    optional: bool = False,
 ) -> Program[Refined]:
     """The refinement program of one chat.
 
@@ -85,17 +88,21 @@ def refine(
     answers too, since a missing call is a mistake like any other). `sampling` is greedy unless given; `seed` then
     seeds the first answer, `seed + n` the n-th round.
 
+    Whatever is asked after the first answer is optional: a question that does not fit into the context leaves the
+    answer before it. With `optional` the first question is so too; where it does not fit, the result has no text and no
+    steps.
+
     Raises `RolloutError` when the margin is set and the engine gives no log-probabilities.
     """
     how = sampling or Sampling(max_tokens=config.max_tokens)
-    answer = yield from ask(Request(chat, how, seed=seed))
-    steps = [_step(answer)]
+    answer = yield from ask(Request(chat, how, seed=seed, optional=optional))
+    steps = [] if answer.finish == "too_long" else [_step(answer)]
     scored = scored_tokens = 0
 
     def done(text: str, stopped: Stopped) -> Refined:
         return Refined(
             text=text,
-            rounds=len(steps) - 1,
+            rounds=max(0, len(steps) - 1),
             stopped=stopped,
             model_calls=len(steps),
             scored=scored,
@@ -104,6 +111,8 @@ def refine(
             steps=tuple(steps),
         )
 
+    if not steps:
+        return done("", "context")
     draft = parse_answer(answer.text, format)
     earlier = [draft]
     if skip_text and not draft.calls and draft.error is None:
@@ -113,7 +122,9 @@ def refine(
     for n in range(1, rounds + 1):
         turn = refine_turn(chat, text)
         shown = turn.messages[len(chat.messages)].content
-        again = yield from ask(Request(turn, how, seed=seed + n))
+        again = yield from ask(Request(turn, how, seed=seed + n, optional=True))
+        if again.finish == "too_long":
+            return done(text, "context")
         steps.append(_step(again))
         if fixed_rounds is not None:
             text = again.text
@@ -122,7 +133,9 @@ def refine(
         if same_calls(new, earlier[-1]):
             return done(again.text, "unchanged")
         if config.accept_margin > 0:
-            score = yield from ask(Request(turn, how, score=shown))
+            score = yield from ask(Request(turn, how, score=shown, optional=True))
+            if score.finish == "too_long":
+                return done(text, "context")
             scored, scored_tokens = scored + 1, scored_tokens + score.prompt_tokens
             steps[-1] = steps[-1].model_copy(update={"draft_logprob": score.logprob})
             if not _preferred(again, score, config.accept_margin):

@@ -37,12 +37,16 @@ class Request:
 
     With `score` set nothing is generated: the completion holds the summed log-probability (nats, at temperature 1) of
     that answer text, its end-of-turn token included, as the reply to `chat`.
+
+    A request that is longer than the model's context ends its row with an error. An `optional` one is not asked then:
+    its completion has the finish `too_long`, and the program goes on with what it has.
     """
 
     chat: Chat
     sampling: Sampling = Sampling()
     seed: int = 0
     score: str | None = None
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +55,11 @@ class Completion:
 
     `text` has no end-of-turn token. `logprob` is the summed log-probability of the answer's tokens (nats), or None
     where the engine was not asked for it. `tokens` counts generated tokens, `prompt_tokens` those read.
+    With the finish `too_long` (only of an optional request) there is nothing else.
     """
 
     text: str
-    finish: Literal["stop", "length", "score"] = "stop"
+    finish: Literal["stop", "length", "score", "too_long"] = "stop"
     tokens: int = 0
     prompt_tokens: int = 0
     logprob: float | None = None

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from toolace.calls.schema import Chat
 from toolace.engines.base import Engine, Generate, Generated
+from toolace.errors import ContextError
 from toolace.rollouts.program import Completion, Program, Request
 
 
@@ -49,7 +50,8 @@ class RolloutWorker:
     """Runs programs on an engine with at most `rows_in_flight` open at a time.
 
     What goes wrong within a row (its rendering, a prompt beyond the context, an exception in its program) becomes that
-    row's `error`. A dead engine raises `EngineError` out of `step` and `run`: rows that were open must be run again.
+    row's `error`; an optional request beyond the context is answered `too_long` instead. A dead engine raises
+    `EngineError` out of `step` and `run`: rows that were open must be run again.
     Not thread-safe.
     """
 
@@ -128,34 +130,41 @@ class RolloutWorker:
         return self._advance(row, [answer for answer in row.answers if answer is not None])
 
     def _advance(self, row: _Row, answers: list[Completion] | None) -> Finished | None:
-        """Send answers to a program and submit what it asks next."""
-        try:
-            requests = next(row.program) if answers is None else row.program.send(answers)
-            while not requests:
-                requests = row.program.send([])
-        except StopIteration as stop:
-            self._open -= 1
-            row.result.record = stop.value
-            return row.result
-        except Exception as error:
-            return self._fail(row, describe(error))
-        row.requests = requests
-        row.answers = [None] * len(requests)
-        kept = {id(request.chat) for request in requests}
-        row.rendered = {key: value for key, value in row.rendered.items() if key in kept}
-        try:
-            for place, request in enumerate(requests):
-                self._submit(row, place, request)
-        except Exception as error:
-            return self._fail(row, describe(error))
-        return None
+        """Send answers to a program and submit what it asks next, until something of that is left to the engine."""
+        while True:
+            try:
+                requests = next(row.program) if answers is None else row.program.send(answers)
+            except StopIteration as stop:
+                self._open -= 1
+                row.result.record = stop.value
+                return row.result
+            except Exception as error:
+                return self._fail(row, describe(error))
+            row.requests = requests
+            row.answers = [None] * len(requests)
+            kept = {id(request.chat) for request in requests}
+            row.rendered = {key: value for key, value in row.rendered.items() if key in kept}
+            try:
+                for place, request in enumerate(requests):
+                    self._submit(row, place, request)
+            except Exception as error:
+                return self._fail(row, describe(error))
+            if row.waiting:
+                return None
+            answers = [answer for answer in row.answers if answer is not None]
 
     def _submit(self, row: _Row, place: int, request: Request) -> None:
         prompt = self._prompt(row, request.chat)
         score = () if request.score is None else tuple(self._codec.answer_ids(request.score))
         request_id = str(self._next)
         self._next += 1
-        self._engine.submit(Generate(request_id, prompt, request.sampling, request.seed, self._stop, score))
+        try:
+            self._engine.submit(Generate(request_id, prompt, request.sampling, request.seed, self._stop, score))
+        except ContextError:
+            if not request.optional:
+                raise
+            row.answers[place] = Completion("", "too_long")
+            return
         row.waiting[request_id] = place
         self._rows[request_id] = row
         row.result.requests += 1

@@ -91,6 +91,8 @@ _ABOUT = {
     "multimodal": "messages",
 }
 """What a message of vLLM's speaks of without naming the field."""
+_TOO_LONG = re.compile(r"maximum\s+(?:context|model)\s+length")
+"""What vLLM's messages about a prompt that does not fit have in common."""
 _PYDANTIC_LINK = re.compile(r"\s*For further information visit \S+")
 
 
@@ -217,6 +219,11 @@ def generation_failed(failure: BaseException | Mapping[str, Any]) -> bool:
         or getattr(exception, "message", "") == _GENERATION_FAILED
         for exception in _chain(failure)
     )
+
+
+def too_long(error: ApiError) -> bool:
+    """Whether the engine refused a request because it is longer than the model's context."""
+    return error.status == 400 and _TOO_LONG.search(error.message) is not None
 
 
 def scrub(message: object, otherwise: str) -> str:

@@ -21,7 +21,7 @@ from toolace.config import RefineConfig
 from toolace.errors import ServingError
 from toolace.refinement.program import refine
 from toolace.rollouts.program import Completion, Request
-from toolace.serving.errors import DEADLINE_EXCEEDED, ApiError, deadline_exceeded, from_upstream
+from toolace.serving.errors import DEADLINE_EXCEEDED, ApiError, deadline_exceeded, from_upstream, too_long
 from toolace.serving.passes import Outcome, Pass, Round, read_pass, repeated_pass, respond, round_of, weights_of
 from toolace.serving.protocol import Plan, ServedStopped
 from toolace.serving.scoring import DraftScore
@@ -63,8 +63,8 @@ async def refine_chat(
     The accept margin compares raw answers, so it does not apply to `required` and named functions; nor does
     `plan.check`, which only stands for greedy decoding with nothing else set.
 
-    Raises `ApiError` when the first pass fails (504 past the deadline). A later pass that fails, or that other weights
-    answered, leaves the last good answer. Cancelling it cancels the pass that runs.
+    Raises `ApiError` when the first pass fails (504 past the deadline). A later pass that fails, that does not fit into
+    the context, or that other weights answered, leaves the last good answer. Cancelling it cancels the pass that runs.
     """
     if (plan.accept_margin > 0 or plan.check == "prompt") and score is None:
         raise ServingError(
@@ -120,6 +120,14 @@ async def refine_chat(
             raise ApiError(500, "the engine gives no log-probabilities, which the accept margin needs")
         return keep(done)
 
+    async def answer_if_it_fits(request: Request) -> Completion:
+        try:
+            return await answer(request)
+        except ApiError as error:
+            if request.optional and too_long(error):
+                return Completion("", "too_long")
+            raise
+
     async def read(score: Score, asked: dict[str, Any], draft: str) -> DraftScore:
         found = await _within(end - clock(), plan, partial(score, asked, draft))
         check_weights(found.response)
@@ -140,10 +148,11 @@ async def refine_chat(
     request = next(program)[0]
     try:
         while True:
-            (request,) = program.send([await answer(request)])
+            (request,) = program.send([await answer_if_it_fits(request)])
     except StopIteration as stop:
         stopped = stop.value.stopped
-        accepted = -2 if stopped == "margin" else -1
+        unscored = stopped == "context" and request.score is not None
+        accepted = -2 if stopped == "margin" or unscored else -1
     except ApiError as error:
         if not passes:
             raise

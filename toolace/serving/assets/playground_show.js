@@ -26,6 +26,7 @@ export function reason(stopped, rounds) {
     fixed: `${rounds === 1 ? "The one round asked for is" : `All ${rounds} rounds asked for are`} done; fixed mode stops for nothing else.`,
     direct: "No round was asked for: this is the model's first answer.",
     no_call: "The first answer calls no tool, and this server leaves such answers alone.",
+    context: "The next question is longer than the model's context: this is the last good answer.",
     deadline: "The deadline passed before the refinement was done: this is the last good answer.",
     error: "A later pass failed on the server: this is the last good answer.",
   };
