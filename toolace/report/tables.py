@@ -38,15 +38,16 @@ def headline(facts: RunFacts) -> Table | None:
     rows = []
     for model in models:
         scores = model.evaluations.get(split)
-        cells = [model.label, _int(model.corpus.get("direct")), _pairs(model), _int(model.train.get("target_tokens"))]
+        made = [_int(model.corpus.get("direct")), _pairs(model), _int(model.train.get("target_tokens"))]
         if scores is None:
-            rows.append([*cells, "not evaluated yet", *[""] * (5 + len(margins))])
+            rows.append([model.label, "not evaluated yet", *[""] * (5 + len(margins)), *made])
             continue
         arms = scores["arms"]
-        cells += [percent(scores["direct"]), percent(scores["adaptive"])]
+        # Accuracy first: on a narrow screen the rest is reached by scrolling.
+        cells = [model.label, percent(scores["direct"]), percent(scores["adaptive"])]
         cells += [percent(arms[name]["accuracy"]) if name in arms else "" for name in margins]
         cells += [f"{scores['repairs']:,}", f"{scores['regressions']:,}"]
-        rows.append([*cells, f"{scores['mean_calls']:.2f}", f"{scores['mean_tokens']:.1f}"])
+        rows.append([*cells, f"{scores['mean_calls']:.2f}", f"{scores['mean_tokens']:.1f}", *made])
     n = next((m.evaluations[split]["n"] for m in models if split in m.evaluations), None)
     failed = {m.label: m.evaluations[split]["errors"] for m in models if split in m.evaluations}
     note = (
@@ -59,9 +60,9 @@ def headline(facts: RunFacts) -> Table | None:
         note += " Failed rows count as wrong: " + ", ".join(f"{name}: {bad:,}" for name, bad in failed.items() if bad)
     return Table(
         f"{split.capitalize()} split" + (f", {n:,} rows" if n else ""),
-        ["model", "rows trained on", "keep + fix pairs", "target tokens", "direct", "refined"]
+        ["model", "direct", "refined"]
         + [_arm(name) for name in margins]
-        + ["repairs", "regressions", "calls", "tokens"],
+        + ["repairs", "regressions", "calls", "tokens", "rows trained on", "keep + fix pairs", "target tokens"],
         rows,
         note=note,
     )
