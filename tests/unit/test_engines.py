@@ -42,6 +42,7 @@ def test_a_model_in_object_storage_is_copied_once_and_again_when_it_changes(tmp_
     local = Path(resolve_model(remote.as_uri()))
     assert (local / "model.safetensors").read_bytes() == b"weights"
     (local / "mark").touch()
+    (remote / "README.md").write_text("a card, which a run writes anew with each evaluation")
     assert Path(resolve_model(remote.as_uri())) == local
     assert (local / "mark").exists()
     (remote / "model.safetensors").write_bytes(b"other weights")

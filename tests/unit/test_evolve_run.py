@@ -251,6 +251,24 @@ def test_nothing_accepted_is_an_error_in_the_first_round_and_a_stop_later(rehear
     assert (tmp_path / "first/decomposed/train/done.json").exists()
 
 
+def test_a_run_that_stops_leaves_cards_in_the_models_that_it_finished(
+    rehearsal: Rehearsal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rehearsal.kill = lambda place: place == "evolve-1/train"
+    with pytest.raises(Killed):
+        rehearsal.run(small(tmp_path))
+    cards = sorted((tmp_path / "small").rglob("README.md"))
+    assert [card.parent.parent.parent.name for card in cards] == ["adaption", "decomposed"]
+    assert "model-index" in cards[0].read_text(), "with the evaluations that are done"
+
+    def broken(store: Store) -> list[str]:
+        raise ValueError("no card")
+
+    monkeypatch.setattr("toolace.report.write_model_cards", broken)
+    with pytest.raises(Killed):
+        rehearsal.run(small(tmp_path))
+
+
 def test_votes_that_all_tie_are_an_error_that_says_so(rehearsal: Rehearsal, tmp_path: Path) -> None:
     drawn = Counter[str]()
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 from report_runs import FakeRun
+from typer.testing import CliRunner
 
+from toolace.cli.main import app
 from toolace.report import CardFacts, card_facts, model_card, write_model_card, write_model_cards
+from toolace.rounds.stages import plain_corpus_stage
 from toolace.storage import Store
 
 
@@ -68,6 +72,40 @@ def test_cards_are_written_into_exported_models(run: Store, tmp_path: Path) -> N
     assert Path(places[-1]).read_text() == model_card(card_facts(run, "round-2"))
     store = Store(str(tmp_path / "model"))
     assert write_model_card(store, card_facts(run, "round-1")) == store.at("README.md")
+
+
+def test_only_models_whose_training_is_done_get_a_card(tmp_path: Path) -> None:
+    fake = FakeRun(tmp_path, rows=8)
+    corpus, _ = plain_corpus_stage(fake.run, "bootstrap", fake.make_data(), 4)
+    fake.train("bootstrap", corpus, finish=False)
+    assert write_model_cards(fake.store) == []
+    fake.train("bootstrap", corpus)
+    (place,) = write_model_cards(fake.store)
+    before = Path(place).stat()
+    assert write_model_cards(fake.store) == [place]
+    assert Path(place).stat() == before, "a card that says the same is not written again"
+
+
+def test_the_report_command_writes_the_cards_too(run: Store, tmp_path: Path) -> None:
+    shutil.copytree(run.uri, tmp_path / "copy")
+    cards = [tmp_path / f"copy/{name}/train/model/README.md" for name in ("bootstrap", "round-1", "plain_sft")]
+    for card in cards:
+        card.unlink(missing_ok=True)
+    printed = CliRunner().invoke(app, ["report", str(tmp_path / "copy")])
+    assert printed.exit_code == 0 and printed.stdout.strip().endswith("report.html")
+    assert all("## Evaluation" in card.read_text() for card in cards)
+
+
+def test_the_report_stands_where_a_card_cannot_be_written(tmp_path: Path) -> None:
+    fake = FakeRun(tmp_path, rows=8)
+    corpus, _ = plain_corpus_stage(fake.run, "bootstrap", fake.make_data(), 4)
+    for name in ("bootstrap", "plain_sft"):
+        fake.train(name, corpus)
+    (tmp_path / "fake/bootstrap/train/model/README.md").mkdir()
+    printed = CliRunner().invoke(app, ["report", fake.store.uri])
+    assert printed.exit_code == 0 and "report.html" in printed.stdout
+    assert "not all model cards (README.md) could be written: StorageError" in printed.stderr
+    assert (tmp_path / "fake/plain_sft/train/model/README.md").is_file()
 
 
 def test_card_of_a_chained_round_names_what_it_started_from(run: Store, tmp_path: Path) -> None:

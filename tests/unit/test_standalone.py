@@ -5,16 +5,20 @@ The cluster's address is nonsense, so that each command ends after it has looked
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from evolve_runs import rehearse_training
 from report_runs import FakeRun
 
+import toolace
 from toolace.config import Config, load_config
 from toolace.corpus import direct_row, write_corpus
 from toolace.data.shards import write_shards
 from toolace.data.synthetic import generate
 from toolace.errors import ClusterError, DataError, StorageError
+from toolace.rounds import train_stage
 from toolace.rounds.standalone import evaluate_samples, probe_samples, select_records, train_corpus
 from toolace.storage import Store
 
@@ -76,6 +80,33 @@ def test_another_corpus_of_the_same_size_is_refused(config: Config, tmp_path: Pa
     corpus.write("part-00000.parquet", damaged)
     with pytest.raises(StorageError, match=r"(?s)stage corpus.*input\.part-00000\.parquet: '.* bytes, sha256"):
         train_corpus(config, corpus.uri, str(tmp_path / "out"))
+
+
+def test_a_model_trained_alone_gets_a_card_of_what_is_known(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_stage, "cluster", lambda config: nullcontext())
+    monkeypatch.setattr(train_stage, "_train", rehearse_training)
+    corpus, out = Store(str(tmp_path / "corpus")), str(tmp_path / "out")
+    write_corpus((direct_row(sample) for sample in generate(4, 1, profile="house")), corpus)
+    card = Path(train_corpus(config, corpus.uri, out)["model"]) / "README.md"
+    text = card.read_text()
+    assert "# out: model\n" in text and "Not evaluated when this card was written." in text
+    assert "trained from `builtin:tiny_base` by supervised fine-tuning on a corpus that was given" in text
+    for line in (
+        f"| data | {corpus.uri} |", "| rows | 4 direct |", "| optimizer steps | 1 |", "| learning rate | ",
+        "| last loss | 1.0000 nats a target token |", f"| seed | {config.seed} |", f"| toolace | {toolace.__version__}",
+    ):  # fmt: skip
+        assert line in text
+    assert "model-aware" not in text and "model-index" not in text
+
+    card.write_text("edited")
+    train_corpus(config, corpus.uri, out)
+    assert card.read_text() == "edited", "a card that is there stays"
+    card.unlink()
+    train_corpus(config, corpus.uri, out)
+    late = card.read_text()
+    assert "| rows | 4 direct |" in late and "| versions |" not in late and "| toolace |" not in late
 
 
 def test_records_of_another_stage_are_no_probe(config: Config, tmp_path: Path) -> None:

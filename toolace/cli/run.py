@@ -57,8 +57,9 @@ def report(
     json_: JsonOption = False,
     open_: Annotated[bool, typer.Option("--open", help="Open it in the browser")] = False,
 ) -> None:
-    """Write the report of a run anew and print where it is."""
-    from toolace.report import write_report
+    """Write the report of a run and the cards of its models anew and print where the report is."""
+    from toolace.report import write_model_cards, write_report
+    from toolace.report.facts import UNREADABLE
     from toolace.rounds.summary import read_summary
     from toolace.storage import Store
 
@@ -68,6 +69,10 @@ def report(
         return
     path = write_report(store)
     typer.echo(path)
+    try:
+        write_model_cards(store)
+    except UNREADABLE as error:  # the report stands, and has a note of what cannot be read
+        typer.echo(f"not all model cards (README.md) could be written: {type(error).__name__}: {error}", err=True)
     if open_:
         import webbrowser
 

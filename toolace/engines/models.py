@@ -130,12 +130,15 @@ def _cached(uri: str) -> Path:
 
 
 def _listed(fs: Any, base: str) -> dict[str, tuple[int, int | None]]:
-    """Files below a directory of a filesystem, by their path in it: size and time of change, nanoseconds."""
+    """Files below a directory of a filesystem, by their path in it: size and time of change, nanoseconds.
+
+    Without the model's card, which a run writes anew with each evaluation: it is no other model for that.
+    """
     import pyarrow.fs as pafs
 
     infos = fs.get_file_info(pafs.FileSelector(base, recursive=True, allow_not_found=True))
     found = {os.path.relpath(i.path, base): (i.size, i.mtime_ns) for i in infos if i.type == pafs.FileType.File}
-    return dict(sorted(found.items()))
+    return dict(sorted((name, what) for name, what in found.items() if name != "README.md"))
 
 
 def _copier(fs: Any, source: str, target: Path) -> Callable[[], None]:

@@ -10,12 +10,15 @@ import yaml
 
 from toolace.corpus import RowKind
 from toolace.report.evolution import TASK_SCORES
-from toolace.report.facts import RunFacts, arm_order, gather, label_of
+from toolace.report.facts import UNREADABLE, RunFacts, arm_order, gather, label_of
 from toolace.storage import Store
 
 CARD = "README.md"
 PAPER, EVOLUTION_PAPER = "arXiv:2504.01400", "arXiv:2505.07512"
+SINGLE = "model"
+"""The name of the model that `toolace train` makes."""
 WAYS = {
+    SINGLE: "supervised fine-tuning on a corpus that was given to `toolace train`",
     "plain_sft": "plain supervised fine-tuning on the whole pool: the baseline of its run",
     "bootstrap": "plain supervised fine-tuning on a small random part of the pool: the start of the rounds",
     "adaption": f"documentation adaption (stage 1 of ToolACE-DEV, {EVOLUTION_PAPER}): to write the full definition of "
@@ -120,16 +123,31 @@ def model_card(facts: CardFacts) -> str:
 
 
 def write_model_card(model_dir: Store, facts: CardFacts) -> str:
-    """Write the card as `README.md` of a model directory; returns its place."""
-    model_dir.write(CARD, model_card(facts).encode())
+    """Write the card as `README.md` of a model directory, unless it is there already; returns its place."""
+    text = model_card(facts).encode()
+    if not (model_dir.exists(CARD) and model_dir.read(CARD) == text):
+        model_dir.write(CARD, text)
     return model_dir.at(CARD)
 
 
 def write_model_cards(run: Store) -> list[str]:
-    """Write the cards of all models that a run has exported, with their evaluations so far; returns their places."""
+    """Write the cards of all models whose training is done, with their evaluations so far; returns their places.
+
+    A card that cannot be written keeps no other from it; the first such error is raised when all were tried.
+    """
     facts = gather(run)
-    names = [model.name for model in facts.models if run.exists(f"{model.name}/train/model/config.json")]
-    return [write_model_card(run.sub(f"{name}/train/model"), card_facts(facts, name)) for name in names]
+    done = [model.name for model in facts.models if f"{model.name}/train" in facts.stages]
+    names = [name for name in done if run.exists(f"{name}/train/model/config.json")]
+    places: list[str] = []
+    errors: list[Exception] = []
+    for name in names:
+        try:
+            places.append(write_model_card(run.sub(f"{name}/train/model"), card_facts(facts, name)))
+        except UNREADABLE as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return places
 
 
 def _front_matter(facts: CardFacts) -> dict[str, Any]:

@@ -76,6 +76,7 @@ def carry_out(
                     run.progress.say(STOPPED)
                 if isinstance(error, StageMismatch):
                     restore(store, before)  # the run is what it was made with, not what was refused
+                _leave_cards(store)
                 raise
             store.write_json(SUMMARY, summary)
             from toolace.report import write_model_cards, write_report
@@ -89,6 +90,14 @@ def carry_out(
         if config.rounds.promote != "none" and last is not None:
             _promote(run, last)
     return summary
+
+
+def _leave_cards(store: Store) -> None:
+    """The cards of the models that a stopped run has finished; whatever goes wrong must not hide what stopped it."""
+    with suppress(Exception):
+        from toolace.report import write_model_cards
+
+        write_model_cards(store)
 
 
 def _promote(run: Run, stage: str) -> None:

@@ -6,11 +6,13 @@ the input files counts among their settings.
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
+import toolace
 from toolace.config import Config
 from toolace.data import load_samples
 from toolace.data.contents import describe_contents
@@ -23,10 +25,11 @@ from toolace.rounds.context import ModelRef, Run, base_model
 from toolace.rounds.events import EventLog
 from toolace.rounds.lock import RunLock
 from toolace.rounds.progress import Progress
+from toolace.rounds.record import git_revision, versions
 from toolace.rounds.stages import roll_out
 from toolace.rounds.train_stage import train_stage
 from toolace.selection import Selection, labels, select
-from toolace.storage import BEGUN, Stage, Store
+from toolace.storage import BEGUN, DONE, Stage, Store
 
 
 def probe_samples(config: Config, samples: str, out: str) -> dict[str, Any]:
@@ -51,7 +54,10 @@ def evaluate_samples(config: Config, samples: str, out: str) -> dict[str, Any]:
 
 
 def train_corpus(config: Config, corpus: str, out: str) -> dict[str, Any]:
-    """Fine-tune `config.model` on a corpus directory; the model is in `out/model/train/model`. Returns the counts."""
+    """Fine-tune `config.model` on a corpus directory; the model, with its card, is in `out/model/train/model`.
+
+    Returns the counts.
+    """
     run = run_in(config, out)
     with RunLock(run.store):
         source = Store(corpus)
@@ -64,8 +70,39 @@ def train_corpus(config: Config, corpus: str, out: str) -> dict[str, Any]:
         given = run.stage("corpus", stage.made_from)  # remembered here, so that a change is shown file by file
         if given.done() is None:
             given.publish({})
+        before = run.store.exists(f"model/train/{DONE}")
         model = train_stage(run, "model", model_of(config), stage, config.train)
-        return {**run.counts["model/train"], "model": model.path}
+        counts = run.counts["model/train"]
+        _write_card(run, Store(model.path), source, counts, now=not before)
+        return {**counts, "model": model.path}
+
+
+def _write_card(run: Run, model: Store, corpus: Store, counts: dict[str, Any], *, now: bool) -> None:
+    """The card of a model trained alone. One that was trained before (not `now`) keeps the card that it has, and gets
+    none of the versions that are installed since."""
+    from toolace.report import SINGLE, CardFacts, write_model_card
+    from toolace.report.card import CARD
+
+    if not now and model.exists(CARD):
+        return
+    config = run.config
+    files = (name for name in corpus.list() if name.endswith(".parquet"))
+    kinds = Counter(kind for name in files for kind in corpus.read_table(name).column("kind").to_pylist())
+    facts = CardFacts(
+        run=run.store.uri.rsplit("/", 1)[-1],
+        model=SINGLE,
+        base=config.model.path,
+        format=config.model.format,
+        settings=config.train.model_dump(mode="json"),
+        corpus=kinds,
+        train=counts,
+        data=corpus.uri,
+        seed=config.seed,
+        toolace=toolace.__version__ if now else "",
+        revision=git_revision() if now else None,
+        versions=versions() if now else {},
+    )
+    write_model_card(model, facts)
 
 
 def select_records(config: Config, probe: str, previous: str | None = None) -> Selection:
