@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,17 @@ def decoded(text: str) -> Any:
         ("[f(a='x' * 10 ** 12)]", BROKEN),
         ("[f(a=1 << 10 ** 12)]", BROKEN),
         ("[f(a='%999999999d' % 1)]", BROKEN),
+        ("[f(a=1 + round(5, -10 ** 9))]", BROKEN),
+        ("[f(a=[[0] * 2000] * 2000)]", BROKEN),
+        ("[f(a='x' + str([0] * 10 ** 6))]", BROKEN),
+        ("[f(a=[] + sum([[0]] * 10 ** 4, []))]", BROKEN),
+        ("[f(a=1 + int('f' * 10 ** 6, 16))]", BROKEN),
+        ("[f(a=[0] * 0 + (-3) * [1] + [] * 10 ** 12, b='' * 10 ** 12)]", [{"f": {"a": [], "b": ""}}]),
+        (
+            "[f(a=1 + int('ff', 16), b=0 + sum([1, 2], 3), c='n=' + str([1, 'x']), d=0 + round(1234, -2))]",
+            [{"f": {"a": 256, "b": 6, "c": "n=[1, 'x']", "d": 1200}}],
+        ),
+        ("[f(a=[{1, 2}] + [{'k': (1, 2.5)}], c=-(-3) * -2)]", [{"f": {"a": [{1, 2}, {"k": (1, 2.5)}], "c": -6}}]),
         ("[f(a=__import__('os').getpid() + 1)]", BROKEN),
         ("[f(a={[1]: 2})]", BROKEN),
         ("[" * 5000, BROKEN),
@@ -75,6 +88,33 @@ def decoded(text: str) -> Any:
 )
 def test_python_text_is_decoded_as_the_leaderboard_does(text: str, expected: Any) -> None:
     assert decoded(text) == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "+".join(['"a"*1048576'] * 400),
+        "+".join(["b'a'*1048576"] * 400),
+        "+".join(["[0]*1048576"] * 400),
+        "+".join(["(0,)*1048576"] * 400),
+        "[" + ",".join(["[0]*1000000"] * 400) + "]",
+        "{" + ",".join(f"{n}:[0]*1000000" for n in range(400)) + "}",
+        "1+len([" + ",".join(["'a'*500000"] * 400) + "])",
+        "0" + "+(0xfff<<13900)//0xfff" * 300,
+        "'a'*100" + "*2" * 400,
+    ],
+)
+def test_arithmetic_that_would_stop_the_scoring_is_given_up_at_once(value: str) -> None:
+    for text in (f"[f(x={value})]", "[" + ",".join([f"f(x={value})"] * 3) + "]"):
+        started, kept = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        decoded(text)
+        assert time.process_time() - started < 0.5
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - kept < 100_000  # kB
+
+
+def test_the_calls_of_an_answer_share_the_work() -> None:
+    assert decoded("[f(x='a'*1000000)]") == [{"f": {"x": "a" * 10**6}}]
+    assert decoded("[" + ",".join(["f(x='a'*1000000)"] * 5) + "]") == BROKEN
 
 
 @pytest.mark.parametrize(

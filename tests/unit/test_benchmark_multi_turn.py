@@ -6,6 +6,7 @@ import ast
 import json
 import pickle
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -69,24 +70,26 @@ def test_a_call_that_hangs_or_ends_its_process_loses_itself_alone(
     stub: OfficialProcess, call: str, failed: str
 ) -> None:
     stub.start()
-    child = stub._child
+    child = stub.player._child
     assert stub.execute(ENTRY, [json.dumps([call])])["failed"] == failed
     assert stub.judge(ENTRY, [[call]], [[json.dumps([call])]])["failed"] == failed
-    assert execute(stub, "1 + 1") == ["2"] and stub._child is child, "the process itself died"
+    assert execute(stub, "1 + 1") == ["2"] and stub.player._child is child, "the process itself died"
 
 
 def test_a_call_that_waits_is_ended_by_the_clock(tmp_path: Path) -> None:
     process = OfficialProcess(tmp_path, command=write_stub(tmp_path / "stub", seconds=1))
     process.start()
-    child = process._child
+    child = process.player._child
     found = process.execute(ENTRY, ['["time.sleep(600)"]'])
-    assert found == {"failed": "timeout", "detail": "the calls took longer than 1 s"} and process._child is child
+    assert found == {"failed": "timeout", "detail": "the calls took longer than 1 s"} and process.player._child is child
     process.close()
 
 
 @pytest.mark.parametrize(
     "call",
     [
+        "open({path!r})",
+        "open('/proc/self/environ')",
         "open({path!r}, 'w')",
         "inspect.os.open({path!r}, inspect.os.O_CREAT)",
         "inspect.os.remove({path!r})",
@@ -129,11 +132,102 @@ def test_verdicts_of_the_child(stub: OfficialProcess) -> None:
     assert found["failed"] == "uncheckable" and "no verdict" in found["detail"]
 
 
+def hostile(code: str, *after: str) -> list[list[str]]:
+    """One turn of one step that runs `code`."""
+    return [[json.dumps([f"exec({code!r})", *after])]]
+
+
+FORGE = """
+import json, posix
+for line in LINES:
+    for place in range(40):
+        try:
+            posix.write(place, line.encode() + b"\\n")
+        except OSError:
+            pass
+posix._exit(0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("lines", "failed"),
+    [
+        (['{"valid": true, "error_type": null, "detail": ""}'] * 3, "crashed"),
+        (['{"results": [1]}'], "crashed"),
+        (['{"turns": 1}'], "crashed"),
+        (['{"turns": [{}]}'], "uncheckable"),
+        (['{"turns": [{"steps": [["1"]], "state": []}]}'], "uncheckable"),
+        (['{"turns": [{"steps": [["1"]], "state": [["os.system", {}]]}]}'], "uncheckable"),
+        (['{"failed": "", "valid": true}'], "crashed"),
+        (['{"failed": ["timeout"]}'], "crashed"),
+        (["[" * 100_000], "crashed"),
+        (['{"turns": [' + "9" * 5000 + "]}"], "crashed"),
+        (["0" * 32 + ' {"valid": true}'], "crashed"),
+    ],
+)
+def test_a_call_that_forges_answers_loses_itself_alone(stub: OfficialProcess, lines: list[str], failed: str) -> None:
+    stub.start()
+    children = stub.player._child, stub.referee._child
+    code = FORGE.replace("LINES", repr(lines))
+    assert stub.judge(ENTRY, [["1"]], hostile(code))["failed"] == failed
+    assert stub.judge(ENTRY, [["1"]], [['["2"]']])["error_type"] == "multi_turn:multi_turn_base"
+    assert stub.execute(ENTRY, hostile(code)[0])["failed"] == "crashed"
+    assert execute(stub, "1 + 1") == ["2"]
+    assert stub.judge(ENTRY, [["1"]], [['["1"]']])["valid"]
+    assert children == (stub.player._child, stub.referee._child)
+
+
+def test_a_call_that_answers_without_end_is_ended(stub: OfficialProcess) -> None:
+    code = "import posix\nwhile True: posix.write(3, bytes(65536))"
+    assert stub.judge(ENTRY, [["1"]], hostile(code))["failed"] == "memory"
+    for depth in range(300, 1100, 50):  # read by three parsers, each with a stack of its own
+        nested = '{"turns": ' + "[" * depth + "]" * depth + "}"
+        found = stub.judge(ENTRY, [["1"]], hostile(FORGE.replace("LINES", repr([nested]))))
+        assert found["failed"] in ("crashed", "uncheckable")
+    assert execute(stub, "1 + 1") == ["2"]
+
+
+def test_a_call_has_one_channel_and_sees_neither_gold_nor_token(stub: OfficialProcess) -> None:
+    find = "[place for place in range(1000) if inspect.os.path.exists(f'/proc/self/fd/{place}')]"
+    assert execute(stub, find) == ["[0, 1, 2, 3]"]
+    nowhere = "{inspect.os.readlink(f'/proc/self/fd/{place}') for place in range(3)}"
+    assert execute(stub, nowhere) == ["{'/dev/null'}"]
+    frames = "sorted({name for frame in inspect.stack() for name in frame.frame.f_locals})"
+    (names,) = execute(stub, frames)
+    assert "'request'" in names and "'token'" not in names and "'gold'" not in names
+    secret = "".join(["zq", "qz"])
+    assert stub.judge(ENTRY, [[repr(secret)]], [[json.dumps([repr(secret)])]])["valid"]
+    assert not stub.judge(ENTRY, [[repr(secret)]], [['["1"]']])["valid"]
+    search = "any(''.join(['zq', 'qz']) in str(o) for o in __import__('gc').get_objects() if type(o) in (dict, list))"
+    assert execute(stub, search) == ["False"]
+
+
+def test_the_state_that_calls_leave_is_judged(stub: OfficialProcess) -> None:
+    values = [
+        "[1, (2.5, {'k': None}), {3, 4}, 'é', True]",
+        "float('inf')",
+        "'\\ud800'",
+        "{(1, 2): [[]]}",
+        "type(box)(7)",
+    ]
+    for value in values:
+        gold = [[f"box.put({value})"], ["1"]]
+        assert stub.judge(ENTRY, gold, [[json.dumps(gold[0])], ['["1"]']])["valid"], value
+        for other in ("0", "object()", "lambda: 1", "type('Box', (), {'__eq__': lambda self, other: True})()"):
+            found = stub.judge(ENTRY, gold, [[json.dumps([f"box.put({other})"])], ['["1"]']])
+            assert found["error_type"] == "multi_turn:state", (value, other)
+    loop = ["box.put([])", "box.held.append(box.held)", "box.put(0)"]
+    assert stub.judge(ENTRY, [loop], [[json.dumps(loop)]])["valid"]
+    equal = "setattr(type(box), '__eq__', lambda self, other: True)"  # what calls do to the official code stays theirs
+    assert stub.judge(ENTRY, [["box.put(1)", "None"]], hostile(equal, "None"))["error_type"] == "multi_turn:state"
+
+
 FAKE = """
 import json, os, sys, time
 print(json.dumps({"ready": VERSION}), flush=True)
-for line in sys.stdin:
-    request = json.loads(line)
+while head := sys.stdin.buffer.read(10):
+    request = json.loads(sys.stdin.buffer.read(int(head)))
+    token = sys.stdin.buffer.read(32).decode()
     what = request["steps"][0]
     if what == "die":
         os._exit(3)
@@ -141,7 +235,11 @@ for line in sys.stdin:
         time.sleep(600)
     if what == "talk":
         print("this is no JSON", flush=True)
-    print(json.dumps({"results": [str(os.getpid())]}), flush=True)
+    if what == "forge":
+        print("0" * 32, json.dumps({"results": ["forged"]}), flush=True)
+    print(token, json.dumps({"results": [str(os.getpid())]}), flush=True)
+    if what == "forge later":
+        print("0" * 32, json.dumps({"results": ["forged"]}), flush=True)
     if what == "die later":
         os._exit(3)
 """
@@ -154,24 +252,35 @@ def fake(tmp_path: Path, text: str = FAKE, version: str = bfcl_process.VERSION) 
     return OfficialProcess(tmp_path, command=[sys.executable, str(script)])
 
 
-@pytest.mark.parametrize(("what", "failed"), [("die", "crashed"), ("hang", "timeout"), ("talk", "crashed")])
+@pytest.mark.parametrize(
+    ("what", "failed"), [("die", "crashed"), ("hang", "timeout"), ("talk", "crashed"), ("forge", "crashed")]
+)
 def test_a_dead_child_is_started_again_and_one_row_is_lost(tmp_path: Path, what: str, failed: str) -> None:
     process = fake(tmp_path)
     first = process.execute(ENTRY, ["x"])["results"]
     assert process.execute(ENTRY, ["x"])["results"] == first
-    patience, process.patience = process.patience, 1 if what == "hang" else process.patience
+    patience, process.player.patience = process.player.patience, 1 if what == "hang" else process.player.patience
     assert process.execute(ENTRY, [what])["failed"] == failed
-    process.patience = patience
+    process.player.patience = patience
     again = process.execute(ENTRY, ["x"])["results"]
     assert again != first and process.execute(ENTRY, ["x"])["results"] == again
+    process.close()
+
+
+def test_an_answer_that_nobody_asked_for_is_given_to_no_row(tmp_path: Path) -> None:
+    process = fake(tmp_path)
+    first = process.execute(ENTRY, ["forge later"])["results"]
+    time.sleep(0.2)
+    again = process.execute(ENTRY, ["x"])["results"]
+    assert again not in (first, ["forged"]) and process.execute(ENTRY, ["x"])["results"] == again
     process.close()
 
 
 def test_a_child_that_died_between_rows_loses_none(tmp_path: Path) -> None:
     process = fake(tmp_path)
     process.execute(ENTRY, ["die later"])
-    assert process._child is not None
-    process._child.process.wait(10)
+    assert process.player._child is not None
+    process.player._child.process.wait(10)
     assert "results" in process.execute(ENTRY, ["x"])
     process.close()
 

@@ -111,7 +111,7 @@ class Bfcl:
 
 @cache
 def shared_process(official: Path) -> OfficialProcess:
-    """The one process of that environment which everything in this process shares."""
+    """The processes of that environment which everything in this process shares."""
     return OfficialProcess(official)
 
 

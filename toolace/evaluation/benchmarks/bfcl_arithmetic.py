@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from toolace.errors import ParseError
 
 _BITS = 14_000
-"""No whole number grows beyond this many bits (Python prints none with more digits), no text or list beyond 2**20."""
+"""No whole number grows beyond this many bits: Python prints none with more digits."""
 _ITEMS = 2**20
+"""No value holds more: characters and elements, those of elements included as often as they would be printed."""
+_WORK = 2**22
+"""Of all values in an answer together, those on the way included."""
+_PRINTED = 64
+"""Characters that an element can take in the text of a list."""
+_PLACES = 5_000
+"""To which a whole number is rounded: the power of ten is worked out."""
 
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
@@ -30,43 +37,99 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 
 
-def work_out(node: ast.expr) -> Any:
-    """The value. Raises `ParseError`, or what the operator raises: TypeError, ZeroDivisionError and the like."""
-    if isinstance(node, ast.Constant):
-        return node.value
-    if isinstance(node, ast.BinOp):
-        left, right = work_out(node.left), work_out(node.right)
-        _check_size(node.op, left, right)
-        return _BINARY[type(node.op)](left, right)
-    if isinstance(node, ast.UnaryOp):
-        return _UNARY[type(node.op)](work_out(node.operand))
-    if isinstance(node, ast.List):
-        return [work_out(item) for item in node.elts]
-    if isinstance(node, ast.Tuple):
-        return tuple([work_out(item) for item in node.elts])
-    if isinstance(node, ast.Set):
-        return {work_out(item) for item in node.elts}
-    if isinstance(node, ast.Dict):
-        pairs = zip(node.keys, node.values, strict=True)
-        return {work_out(key): work_out(value) for key, value in pairs if key is not None}
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS:
-        if node.keywords:
-            raise ParseError(f"{node.func.id}() with keywords is not worked out")
-        return _FUNCTIONS[node.func.id](*[work_out(argument) for argument in node.args])
-    raise ParseError(f"{type(node).__name__} is not worked out")
+_Weighed = tuple[Any, int]
+"""A value and the most that it holds."""
 
 
-def _check_size(op: ast.operator, left: Any, right: Any) -> None:
-    """Refuse what would take memory or minutes: a model's answer must not stop the scoring."""
-    sized, times = (left, right) if isinstance(left, str | bytes | list | tuple) else (right, left)
-    if isinstance(sized, str | bytes | list | tuple):
-        if isinstance(op, ast.Mult) and isinstance(times, int) and len(sized) * times > _ITEMS:
-            raise ParseError("a repetition that is too long")
-        if isinstance(op, ast.Mod) and isinstance(left, str | bytes):
-            raise ParseError("a formatted text is not worked out")
-    elif isinstance(left, int) and isinstance(right, int):
-        grown = left.bit_length() * right if isinstance(op, ast.Pow) else left.bit_length() + right.bit_length()
-        if isinstance(op, ast.LShift):
-            grown = left.bit_length() + right
+class Arithmetic:
+    """Works out the values of one answer, which share the work that there may be: no answer must stop the scoring."""
+
+    def __init__(self) -> None:
+        self._left = _WORK
+
+    def work_out(self, node: ast.expr) -> Any:
+        """The value. Raises `ParseError`, or what the operator raises: TypeError, ZeroDivisionError and the like."""
+        return self._weighed(node)[0]
+
+    def _weighed(self, node: ast.expr) -> _Weighed:
+        if isinstance(node, ast.Constant):
+            return node.value, _weight(node.value)
+        if isinstance(node, ast.BinOp):
+            left, right = self._weighed(node.left), self._weighed(node.right)
+            most = self._spend(_most(node.op, left, right))
+            return _bounded(_BINARY[type(node.op)](left[0], right[0]), most)
+        if isinstance(node, ast.UnaryOp):
+            operand, most = self._weighed(node.operand)
+            return _bounded(_UNARY[type(node.op)](operand), self._spend(most))
+        if isinstance(node, ast.List):
+            return self._gathered(list, node.elts)
+        if isinstance(node, ast.Tuple):
+            return self._gathered(tuple, node.elts)
+        if isinstance(node, ast.Set):
+            return self._gathered(set, node.elts)
+        if isinstance(node, ast.Dict):
+            pairs = [(key, value) for key, value in zip(node.keys, node.values, strict=True) if key is not None]
+            keys, most = self._gathered(list, [key for key, _ in pairs])
+            values, more = self._gathered(list, [value for _, value in pairs])
+            return dict(zip(keys, values, strict=True)), self._spend(most + more)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS:
+            if node.keywords:
+                raise ParseError(f"{node.func.id}() with keywords is not worked out")
+            arguments, most = self._gathered(list, node.args)
+            most = self._spend(_most_of_call(node.func.id, arguments, most))
+            return _bounded(_FUNCTIONS[node.func.id](*arguments), most)
+        raise ParseError(f"{type(node).__name__} is not worked out")
+
+    def _gathered(self, kind: Callable[[list[Any]], Any], nodes: Sequence[ast.expr]) -> _Weighed:
+        found = [self._weighed(node) for node in nodes]
+        most = self._spend(len(found) + sum(most for _, most in found))
+        return kind([value for value, _ in found]), most
+
+    def _spend(self, most: int) -> int:
+        """Before a value is made: refuse what would take memory or minutes."""
+        self._left -= most + 1
+        if most > _ITEMS or self._left < 0:
+            raise ParseError("a value that is too long")
+        return most
+
+
+def _weight(value: Any) -> int:
+    """What a constant holds."""
+    if isinstance(value, str | bytes):
+        return len(value)
+    return value.bit_length() // 64 if isinstance(value, int) else 0
+
+
+def _bounded(value: Any, most: int) -> _Weighed:
+    """A result with what it holds: of what has elements no more is known than the bound for it."""
+    return value, most if isinstance(value, list | tuple | set | dict) else _weight(value)
+
+
+def _most(op: ast.operator, left: _Weighed, right: _Weighed) -> int:
+    """What the result can hold, or the work where that is more. Raises `ParseError` for what is not worked out."""
+    (a, weight), (b, other) = left, right
+    if isinstance(a, int) and isinstance(b, int):
+        bits, more = a.bit_length(), b.bit_length()
+        grown = bits * b if isinstance(op, ast.Pow) else bits + (b if isinstance(op, ast.LShift) else more)
         if grown > _BITS and isinstance(op, ast.Pow | ast.LShift | ast.Mult):
             raise ParseError("a number that is too large")
+        return weight * other + weight + other  # a division takes the product
+    if isinstance(op, ast.Mod) and isinstance(a, str | bytes):
+        raise ParseError("a formatted text is not worked out")
+    if isinstance(op, ast.Mult) and isinstance(a, int | float) != isinstance(b, int | float):
+        times, held = (a, other) if isinstance(a, int | float) else (b, weight)
+        return int(held * max(times, 0)) if isinstance(times, int) else held
+    return weight + other
+
+
+def _most_of_call(name: str, arguments: list[Any], most: int) -> int:
+    """As `_most`, of a function."""
+    if name == "str" and not (arguments and isinstance(arguments[0], str)):
+        return _PRINTED * most
+    if name == "sum" and len(arguments) > 1 and isinstance(arguments[1], list | tuple):
+        return most * most  # each list that is added is copied with those before it
+    if name == "round" and isinstance(arguments[-1], int) and len(arguments) > 1 and arguments[-1] < -_PLACES:
+        raise ParseError("a number rounded to too many places")
+    if name == "int" and len(arguments) > 1 and most > _BITS // 8:
+        raise ParseError("a number that is too large")
+    return most

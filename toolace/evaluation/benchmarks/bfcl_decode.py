@@ -16,7 +16,7 @@ import warnings
 from typing import Any, NamedTuple
 
 from toolace.errors import ParseError
-from toolace.evaluation.benchmarks.bfcl_arithmetic import work_out
+from toolace.evaluation.benchmarks.bfcl_arithmetic import Arithmetic
 from toolace.evaluation.benchmarks.bfcl_plain import read_plain
 
 BROKEN = (SyntaxError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError, LookupError)
@@ -54,15 +54,16 @@ def decode_python(text: str) -> list[DecodedCall]:
                 warnings.simplefilter("ignore")
                 body = ast.parse(source, mode="eval").body
         if type(body) is ast.Call:
-            return [_call(body)]
+            return [_call(body, Arithmetic())]
         if not isinstance(body, ast.List | ast.Tuple | ast.Set):
             raise ParseError(f"a list of calls is expected, found {type(body).__name__}")
-        return [_call(item) for item in body.elts]
+        arithmetic = Arithmetic()
+        return [_call(item, arithmetic) for item in body.elts]
     except BROKEN as error:
         raise ParseError(f"no list of calls: {type(error).__name__}: {error!s:.200}") from None
 
 
-def _call(node: ast.expr) -> DecodedCall:
+def _call(node: ast.expr, arithmetic: Arithmetic) -> DecodedCall:
     if type(node) is not ast.Call:
         raise ParseError(f"a call is expected, found {type(node).__name__}")
     function: ast.expr = node.func
@@ -80,18 +81,21 @@ def _call(node: ast.expr) -> DecodedCall:
     for keyword in node.keywords:
         value = keyword.value
         arguments[keyword.arg] = (
-            value.value if type(value) is ast.Constant and value.value is not ... else _value(value)
+            value.value if type(value) is ast.Constant and value.value is not ... else _value(value, arithmetic)
         )
     return DecodedCall(name, arguments)
 
 
-def _value(node: ast.expr | None) -> Any:
+def _value(node: ast.expr | None, arithmetic: Arithmetic) -> Any:
     if isinstance(node, ast.Constant):
         return "..." if node.value is ... else node.value
     if isinstance(node, ast.List):
-        return [_value(item) for item in node.elts]
+        return [_value(item, arithmetic) for item in node.elts]
     if isinstance(node, ast.Dict):
-        return {_value(key): _value(value) for key, value in zip(node.keys, node.values, strict=True)}
+        return {
+            _value(key, arithmetic): _value(value, arithmetic)
+            for key, value in zip(node.keys, node.values, strict=True)
+        }
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.UnaryOp):
@@ -101,12 +105,12 @@ def _value(node: ast.expr | None) -> Any:
     if isinstance(node, ast.Call):
         if not node.keywords:
             return ast.unparse(node)
-        nested = _call(node)
+        nested = _call(node, arithmetic)
         return {nested.name: nested.arguments}
     if isinstance(node, ast.Tuple):
-        return tuple([_value(item) for item in node.elts])
+        return tuple([_value(item, arithmetic) for item in node.elts])
     if isinstance(node, ast.BinOp):
-        return work_out(node)
+        return arithmetic.work_out(node)
     if isinstance(node, ast.Subscript):
         return f"{ast.unparse(node.value)}[{ast.unparse(node.slice)}]"
     raise ParseError(f"{type(node).__name__} is no value")
