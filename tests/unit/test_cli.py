@@ -84,7 +84,10 @@ def test_config_prints_what_loads_back(run: Any, tmp_path: Path) -> None:
 def test_dry_run_names_stages_rows_and_memory(run: Any, tmp_path: Path, tiny_base: Path) -> None:
     code, out, _ = run("run", "-c", "configs/demo.yaml", "--dry-run", "--set", f"root={tmp_path}")
     assert code == 0
-    assert "1200 synthetic rows" in out and "GiB" in out and "M parameters" in out
+    assert "1200 synthetic rows" in out and "GiB" in out and "M parameters" in out and "own context" not in out
+    settings = ("--set", f"root={tmp_path}", "--set", "model.max_model_len=2000")
+    _, longer, _ = run("run", "-c", "configs/demo.yaml", "--dry-run", *settings)
+    assert "its own context of 1,024 tokens counts, model.max_model_len=2,000 is more" in longer
     assert [line.split()[0] for line in out.splitlines() if line.endswith("to do")][:2] == ["data", "base/eval-dev"]
     assert not list(tmp_path.iterdir())
 

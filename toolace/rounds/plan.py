@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from toolace.config import Config, FileSource, SyntheticSource
+from toolace.engines.door import context_length
+from toolace.engines.models import resolve_model
 from toolace.engines.size import ModelSize, measure_model
 from toolace.rounds.evolve_corpora import ADAPTION, DECOMPOSED, round_name
 from toolace.rounds.ingest import FileCounts, preview
@@ -33,6 +35,7 @@ def describe_plan(config: Config, method: MethodName = ROUNDS) -> str:
     check_speech(config.model, fetch=False)
     counts, files = preview(config, PLAN_ROWS)
     lines = [f"run        {config.run_dir}", f"model      {config.model.path} ({_describe(size)})"]
+    lines += _context(config)
     sources = {name: source for name in ("train", "dev", "test") if (source := getattr(config.data, name))}
     for name, source in sources.items():
         about = _describe_files(source, files[name]) if source.type == "files" else _describe_synthetic(source)
@@ -107,6 +110,13 @@ def _asked(config: Config, rows: int, method: MethodName) -> Iterator[tuple[str,
     if evolve.rounds:
         votes = f"{evolve.votes} votes" if evolve.mode == "full" else f"at most {evolve.votes} votes"
         yield "evolve", f"{hidden:,} queries (about), {votes} each, at most {evolve.rounds} rounds"
+
+
+def _context(config: Config) -> Iterator[str]:
+    """A word where the model's own context is what counts; of a model that is here."""
+    path, asked = config.model.path, config.model.max_model_len
+    if "://" not in path and (own := context_length(resolve_model(path))) < asked:
+        yield f"           its own context of {own:,} tokens counts, model.max_model_len={asked:,} is more"
 
 
 def _describe(size: ModelSize) -> str:
