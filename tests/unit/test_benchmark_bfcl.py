@@ -412,6 +412,36 @@ def test_what_was_not_run_is_said(tmp_path: Path) -> None:
     (overall,) = (line for line in said if line.startswith("v4_overall: for want of "))
     assert overall.endswith("web_search, memory") and "simple_java" in overall
     assert not any("v4_relevance" in line for line in said)
+    assert "live_relevance: 1 rows are here, the leaderboard has 16" in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["new HashMap<>() {" + 3000 * " " + "x", "new ArrayList<>() {{" + 3000 * " " + "x", "[" + 200 * "[a],",
+     "new HashMap<>() {" + 3000 * 'put("",' + "}"],
+)  # fmt: skip
+def test_source_that_patterns_try_for_ever_on_cannot_be_compared(text: str) -> None:
+    language, kind = (
+        (JAVASCRIPT, "array") if text.startswith("[") else (JAVA, "HashMap" if "Map" in text else "ArrayList")
+    )
+    with pytest.raises(ValueError, match="characters"):
+        language.convert(text, kind, None)
+
+
+def test_bad_rows_are_named_and_lose_no_other(tmp_path: Path) -> None:
+    """A line that is no UTF-8, an empty line, an id given twice: each is a row, and the answers stay by their lines."""
+    question = {"question": [[{"role": "user", "content": "Do."}]], "function": [FUNCTION]}
+    lines = [json.dumps({"id": f"simple_python_{n}", **question}).encode() for n in range(4)]
+    answers = [json.dumps({"id": f"simple_python_{n}", "ground_truth": [{"f": {"n": [n]}}]}).encode() for n in range(5)]
+    (tmp_path / "possible_answer").mkdir()
+    name = "BFCL_v4_simple_python.json"
+    (tmp_path / "possible_answer" / name).write_bytes(b"\n".join(answers) + b"\n")
+    given = [lines[0], b'{"id": "\xff"}', b"", lines[0], lines[3]]
+    (tmp_path / name).write_bytes(b"\n".join(given) + b"\n\n")
+    rows = Bfcl().load(tmp_path)
+    assert [bool(one.problem) for one in rows] == [False, True, True, True, False]
+    assert "given twice" in (rows[3].problem or "") and len({one.id for one in rows}) == 5
+    assert rows[4].gold == [{"f": {"n": [4]}}]
 
 
 def test_scoring_loads_no_engine() -> None:

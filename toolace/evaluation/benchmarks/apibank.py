@@ -66,7 +66,7 @@ class ApiBank(AsWritten):
         if not isinstance(output, str):
             return not_text(self.judge(row, ""))
         gold: Call = row.gold
-        verdict = judge_calls(row, _read(output), [gold], literals=True)
+        verdict = judge_calls(row, _read(output), [gold], said=output, literals=True)
         return replace(verdict, parts={**(verdict.parts or {}), "search": gold.name == SEARCH})
 
     def scores(self, verdicts: Iterable[RowVerdict], sizes: Mapping[str, int]) -> dict[str, float | None]:

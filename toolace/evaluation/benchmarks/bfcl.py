@@ -28,6 +28,7 @@ from toolace.evaluation.benchmarks.bfcl_rows import (
     MULTI_TURN,
     NEEDS_BACKENDS,
     RELEVANCE,
+    ROWS,
     find_files,
     other_files,
     read_category,
@@ -84,7 +85,12 @@ class Bfcl:
         for score, categories in bfcl_scores.not_run(verdicts, sizes).items():
             alike.setdefault(", ".join(categories), []).append(score)
         found = [f"{', '.join(scores)}: for want of {categories}" for categories, scores in alike.items()]
-        return found + [f"{name} is not read: its category is not run here" for name in other_files(folder)]
+        found += [f"{name} is not read: its category is not run here" for name in other_files(folder)]
+        return found + [
+            f"{category}: {size} rows are here, the leaderboard has {ROWS[category]}"
+            for category, size in sizes.items()
+            if size != ROWS[category]
+        ]
 
     def scored_text(self, row: BenchmarkRow, text: str, format: CallFormat) -> str:
         """The calls as a list in brackets, which is what the rules read; see `bfcl_write`."""

@@ -209,7 +209,9 @@ def unpack(nodes: list[list[Any]], classes: dict[str, type]) -> Any:
 def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
     """The audit hook: an error for what a call of a simulated backend has no need of."""
     if event == "open":
-        refused = bool(arguments[2] & _WRITING) or not str(arguments[0]).endswith(_CODE)
+        # Of a text itself, and of nothing that says it is one.
+        path = arguments[0]
+        refused = bool(arguments[2] & _WRITING) or type(path) is not str or not path.endswith(_CODE)
     else:
         refused = event.startswith(_REFUSED) and event not in _READ_ONLY
     if refused:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from toolace.calls.bfcl import Language
+from toolace.evaluation.benchmarks.bfcl_patterns import Bounded
 
 _WHOLE = re.compile(r"-?\d+\n?\Z")
 _LONG = re.compile(r"-?\d+[lL]\n?\Z")
@@ -20,21 +21,21 @@ _DECIMAL = re.compile(r"-?\d+(?:\.\d+)?\n?\Z")
 _DOUBLE = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?\n?\Z")
 _FLOAT = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?[fF]\n?\Z")
 
-_JAVA_ARRAY = re.compile(r"new\s+\w+\[\]\s*\{(?P<items>.*?)\}")
-_JAVA_LIST = re.compile(r"new\s+ArrayList<\w*>\(Arrays\.asList\((?P<items>.+?)\)\)")
-_JAVA_ADDS = re.compile(r"new\s+ArrayList<\w*>\(\)\s*\{\{\s*(?P<items>.+?)\s*\}\}", re.DOTALL)
-_JAVA_NO_LIST = re.compile(r"new\s+ArrayList<\w*>\(\)")
-_JAVA_MAP = re.compile(r"new\s+HashMap<.*?>\s*\(\)\s*\{\s*\{?\s*(?P<items>.*?)\s*\}?\s*\}", re.DOTALL)
-_JAVA_NO_MAP = re.compile(r"new\s+HashMap<.*?>\s*\(\)")
-_JAVA_ADD = re.compile(r"add\((.+?)\)")
-_JAVA_PUT = re.compile(r'put\("(.*?)",\s*(.*?)\)')
+_JAVA_ARRAY = Bounded(r"new\s+\w+\[\]\s*\{(?P<items>.*?)\}")
+_JAVA_LIST = Bounded(r"new\s+ArrayList<\w*>\(Arrays\.asList\((?P<items>.+?)\)\)")
+_JAVA_ADDS = Bounded(r"(?s)new\s+ArrayList<\w*>\(\)\s*\{\{\s*(?P<items>.+?)\s*\}\}")
+_JAVA_NO_LIST = Bounded(r"new\s+ArrayList<\w*>\(\)")
+_JAVA_MAP = Bounded(r"(?s)new\s+HashMap<.*?>\s*\(\)\s*\{\s*\{?\s*(?P<items>.*?)\s*\}?\s*\}")
+_JAVA_NO_MAP = Bounded(r"new\s+HashMap<.*?>\s*\(\)")
+_JAVA_ADD = Bounded(r"add\((.+?)\)")
+_JAVA_PUT = Bounded(r'put\("(.*?)",\s*(.*?)\)')
 
 _ROW = r"\s*\[.*?\]\s*(?:,\s*\[.*?\]\s*)*"
-_JS_ROWS = re.compile(rf"\[{_ROW}\]|\bnew\s+Array\({_ROW}\)")
-_JS_ROW = re.compile(r"\[(.*?)\]")
-_JS_ARRAY = re.compile(r"\[(?P<literal>.*?)\]|\bnew\s+Array\((?P<made>.*?)\)")
-_JS_OBJECT = re.compile(r"\{(?P<items>.*?)\}")
-_JS_PAIR = re.compile(r"([^:]+):\s*(.*?)(?:,\s*(?=[^,]+:)|$)")
+_JS_ROWS = Bounded(rf"\[{_ROW}\]|\bnew\s+Array\({_ROW}\)")
+_JS_ROW = Bounded(r"\[(.*?)\]")
+_JS_ARRAY = Bounded(r"\[(?P<literal>.*?)\]|\bnew\s+Array\((?P<made>.*?)\)")
+_JS_OBJECT = Bounded(r"\{(?P<items>.*?)\}")
+_JS_PAIR = Bounded(r"([^:]+):\s*(.*?)(?:,\s*(?=[^,]+:)|$)")
 
 
 def _if_match(pattern: re.Pattern[str], make: Callable[[str], Any]) -> Callable[[str, str | None], Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,14 @@ MULTI_TURN = ("multi_turn_base", "multi_turn_miss_func", "multi_turn_miss_param"
 CATEGORIES = NON_LIVE + IRRELEVANCE[:1] + LIVE + IRRELEVANCE[1:] + RELEVANCE + MULTI_TURN
 """Those that can be loaded, by their v4 names. Left out: what needs the web or an embedding model (`web_search`,
 `memory`), what is not scored (`format_sensitivity`), and v3's executable categories."""
+
+ROWS: Mapping[str, int] = {
+    "simple_python": 400, "simple_java": 100, "simple_javascript": 50, "multiple": 200, "parallel": 200,
+    "parallel_multiple": 200, "irrelevance": 240, "live_simple": 258, "live_multiple": 1053, "live_parallel": 16,
+    "live_parallel_multiple": 24, "live_irrelevance": 884, "live_relevance": 16,
+    **dict.fromkeys(MULTI_TURN, 200),
+}  # fmt: skip
+"""Rows of each category in bfcl-eval 2026.3.23."""
 
 NEEDS_BACKENDS = (
     "multi-turn rows are judged by running the calls against the official simulated backends, in an environment of "
@@ -85,25 +94,27 @@ def read_category(category: str, path: Path) -> list[BenchmarkRow]:
         raise DataError(
             f"{path} has {len(questions)} rows, its file in possible_answer/ {len(answers)}; copy both anew"
         )
-    rows = []
+    rows: dict[str, BenchmarkRow] = {}
     for number, (entry, problem) in enumerate(questions):
         answer, answer_problem = answers[number] if answers is not None else (None, None)
-        rows.append(_row(category, path, number, entry, problem, answer, answer_problem))
-    return rows
+        row = _row(category, path, number, entry, problem, answer, answer_problem)
+        if row.id in rows:
+            problem = row.problem or f"{path.name} line {number + 1} ({row.id}): the id is given twice"
+            row = replace(row, id=f"{row.id}#{number + 1}", problem=problem)
+        rows[row.id] = row
+    return list(rows.values())
 
 
 def _lines(path: Path) -> Iterator[tuple[Any, str | None]]:
-    """(the object, or None; what is wrong with it) of each line."""
+    """(the object, or None; what is wrong with it) of each line, empty ones too but for those at the end."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        data = path.read_bytes()
+    except OSError as error:
         raise DataError(f"{path} cannot be read: {error}") from None
-    for line in text.split("\n"):
-        if not line.strip():
-            continue
+    for line in data.rstrip().split(b"\n") if data.strip() else ():
         try:
             entry = json.loads(line)
-        except (ValueError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # bytes that are no UTF-8 among them
             yield None, f"not JSON: {error}"
             continue
         yield (entry, None) if isinstance(entry, dict) else (None, "not a JSON object")

@@ -210,11 +210,14 @@ def _shown(key: str | tuple[str]) -> str:
     return key if isinstance(key, str) else key[0]
 
 
-def judge_calls(row: BenchmarkRow, answer: Answer, gold: Sequence[Call], *, literals: bool = False) -> RowVerdict:
+def judge_calls(
+    row: BenchmarkRow, answer: Answer, gold: Sequence[Call], *, said: str, literals: bool = False
+) -> RowVerdict:
     """The verdict by `compare`; its parts count names and arguments (tool, parameter and value together).
 
-    `name_hits`, `name_predicted`, `name_gold` and the same of `argument`: what is predicted hits at most as often as
-    the gold has it. An answer without a readable call counts as one predicted call (Hammer's rule), `[]` as none.
+    `said` is the text that the answer was read from. `name_hits`, `name_predicted`, `name_gold` and the same of
+    `argument`: what is predicted hits at most as often as the gold has it. An answer without a readable call, an empty
+    one too, counts as one predicted call (Hammer's rule), `[]` as none.
     """
     calls, wanted = keyed(answer.calls, literals=literals), keyed(gold, literals=literals)
     parts: dict[str, float] = {}
@@ -230,7 +233,7 @@ def judge_calls(row: BenchmarkRow, answer: Answer, gold: Sequence[Call], *, lite
     else:
         parts |= _counts("name", [name for name, _ in calls], [name for name, _ in wanted])
         parts |= _counts("argument", _triples(calls), _triples(wanted))
-        if not calls and (answer.error is not None or answer.text):
+        if not calls and (answer.error is not None or answer.text or not said.strip()):
             parts["name_predicted"] = 1.0
     return RowVerdict(row.id, row.category, error is None, error, detail, parts)
 

@@ -73,7 +73,7 @@ class SealTools(AsWritten):
         if not isinstance(output, str):
             return not_text(self.judge(row, ""))
         answer = read_seal(output)
-        verdict = judge_calls(row, answer, row.gold)
+        verdict = judge_calls(row, answer, row.gold, said=output)
         readable = bool(answer.calls) or (answer.error is None and not answer.text and bool(output.strip()))
         parts = {**(verdict.parts or {}), **paper_counts(answer.calls, row.gold), "readable": readable}
         return RowVerdict(row.id, row.category, verdict.correct, verdict.error, verdict.detail, parts)

@@ -102,7 +102,7 @@ class ToolAlpaca(AsWritten):
         wanted = gold.calls + tuple(call for call in gold.optional if call.name in named)
         if row.category.endswith(_DEPENDENT):
             answer = replace(answer, calls=tuple(fill_placeholders(answer.calls, wanted)))
-        return judge_calls(row, answer, wanted)
+        return judge_calls(row, answer, wanted, said=output)
 
     def scores(self, verdicts: Iterable[RowVerdict], sizes: Mapping[str, int]) -> dict[str, float | None]:
         """For each file, and for its closed and dependent instructions: exact match, F1 of names and arguments."""
