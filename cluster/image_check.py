@@ -30,11 +30,11 @@ TRIED = (
 
 
 class Build:
-    """A Dockerfile being carried out below a directory: `/x` of the image is `place/root/x`."""
+    """A Dockerfile being carried out below a directory, whose folder `image` stands for the top of the image."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
-        self.workdir = place / "root"
+        self.workdir = place / "image"
         self.environment = {
             "PATH": f"{place / 'venv' / 'bin'}{os.pathsep}/usr/local/bin:/usr/bin:/bin",
             "HOME": str(place / "home"),
@@ -68,7 +68,7 @@ class Build:
         subprocess.run(["sh", "-c", command], cwd=self.workdir, env=self.environment, check=True)
 
     def _at(self, path: str) -> Path:
-        return self.place / "root" / path.lstrip("/")
+        return self.place / "image" / path.lstrip("/")
 
     def _copy(self, source: Path, target: str) -> None:
         place = self.workdir / target
