@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,14 @@ def decoded(text: str) -> Any:
 )
 def test_python_text_is_decoded_as_the_leaderboard_does(text: str, expected: Any) -> None:
     assert decoded(text) == expected
+
+
+@pytest.mark.parametrize("text", ["[f(a='\\d')]", "[f(a=1or 2)]", "[f(a=0x1for x in y)]"])
+def test_texts_of_a_model_bring_no_warnings(text: str) -> None:
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        decoded(text)
+    assert not seen
 
 
 @pytest.mark.parametrize(

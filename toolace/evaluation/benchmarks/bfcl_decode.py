@@ -47,12 +47,9 @@ def decode_python(text: str) -> list[DecodedCall]:
     if (plain := read_plain(source)) is not None:
         return list(map(DecodedCall._make, plain))
     try:
-        if "\\" not in source and source.isascii():
+        with warnings.catch_warnings():  # unknown escapes, `1or 2` and the like: no one can act on them
+            warnings.simplefilter("ignore")
             body = ast.parse(source, mode="eval").body
-        else:
-            with warnings.catch_warnings():  # unknown escapes in strings and the like: no one can act on them
-                warnings.simplefilter("ignore")
-                body = ast.parse(source, mode="eval").body
         if type(body) is ast.Call:
             return [_call(body, Arithmetic())]
         if not isinstance(body, ast.List | ast.Tuple | ast.Set):
