@@ -45,7 +45,8 @@ class ModelConfig(Section):
     """The base model and how to talk to it."""
 
     path: str = "builtin:tiny_base"
-    """A Hugging Face directory, a hub name, or `builtin:tiny_base` (the checkpoint shipped in the package)."""
+    """A Hugging Face directory, a hub name, or `builtin:NAME`: a checkpoint shipped in the package, `tiny_base` or
+    `tiny_base_documented` (for `toolace evolve`)."""
     format: CallFormat = "pythonic"
     """How the model writes tool calls."""
     template: str | None = None
