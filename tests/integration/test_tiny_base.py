@@ -1,26 +1,35 @@
-"""The shipped tiny base model: loads in stock transformers, knows the format, and leaves room to learn."""
+"""The shipped tiny base models: load in stock transformers, know the format, and leave room to learn."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from toolace.calls import parse_calls
+from toolace.calls.definitions import parse_definitions
 from toolace.data.synthetic import generate
+from toolace.engines.models import resolve_model
 from toolace.errors import ParseError
+from toolace.evolution.rules import tool_fault
+from toolace.evolution.subtasks import adaption_rows
 
 pytestmark = pytest.mark.engine
 
+BASES = ("tiny_base", "tiny_base_documented")
 
-def test_it_answers_in_stock_transformers(tiny_base: Path) -> None:
+
+@pytest.mark.parametrize("base", BASES)
+def test_it_answers_in_stock_transformers(base: str) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from toolace.training.scratch_data import Renderer
     from toolace.training.scratch_measure import answers
 
-    tokenizer, model = AutoTokenizer.from_pretrained(tiny_base), AutoModelForCausalLM.from_pretrained(tiny_base)
+    folder = resolve_model(f"builtin:{base}")
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
     renderer = Renderer()
     samples = [s for s in generate(300, 31, profile="base-easy") if s.kind in ("single", "multiple")][:60]
     found = answers(model.float(), tokenizer, [renderer.prompt(s.chat) for s in samples])
@@ -35,7 +44,27 @@ def test_it_answers_in_stock_transformers(tiny_base: Path) -> None:
     assert right >= 30, "easy requests are mostly understood"
 
 
-def test_it_is_small_and_says_how_it_was_made(tiny_base: Path) -> None:
+def test_one_of_them_writes_definitions_of_tools() -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from toolace.training.scratch_data import Renderer
+    from toolace.training.scratch_measure import answers
+
+    folder = resolve_model("builtin:tiny_base_documented")
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+    asked = list(adaption_rows(generate(60, 31, profile="documented", split="test"), Counter()))[:24]
+    renderer, valid = Renderer(), 0
+    for (answer,) in answers(model.float(), tokenizer, [renderer.prompt(row.chat) for row in asked], max_tokens=320):
+        try:
+            valid += tool_fault(parse_definitions(answer), 1) is None
+        except ParseError:
+            continue
+    assert len(asked) == 24 and valid >= 18
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_it_is_small_and_says_how_it_was_made(base: str) -> None:
+    tiny_base = Path(resolve_model(f"builtin:{base}"))
     recipe = json.loads((tiny_base / "recipe.json").read_text(encoding="utf-8"))
     assert recipe["settings"]["seed"] == 7 and recipe["tokens"] > 0
     measured = recipe["measured"]["demo_train"]

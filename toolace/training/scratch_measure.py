@@ -26,7 +26,11 @@ MAX_TOKENS = 96
 
 
 def answers(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, prompts: list[str], draws: int = 0
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    prompts: list[str],
+    draws: int = 0,
+    max_tokens: int = MAX_TOKENS,
 ) -> list[list[str]]:
     """Answers to each prompt: the greedy one, or `draws` at temperature 1 (from torch's generator)."""
     found: list[list[str]] = [[] for _ in prompts]
@@ -48,7 +52,7 @@ def answers(
             out = model.generate(
                 input_ids=ids.to(model.device),
                 attention_mask=mask.to(model.device),
-                max_new_tokens=MAX_TOKENS,
+                max_new_tokens=max_tokens,
                 **options,
             )
         texts = tokenizer.batch_decode(out[:, length:], skip_special_tokens=True)
