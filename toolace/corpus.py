@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from toolace.calls.schema import Chat, Message, Sample, canonical_json
+from toolace.calls.schema import Chat, Message, Sample, stored_json
 from toolace.errors import DataError
 from toolace.storage import Store
 
@@ -74,8 +74,8 @@ def write_corpus(rows: Iterable[CorpusRow], store: Store, kinds: Sequence[RowKin
                 "id": row.id,
                 "sample_id": row.sample_id,
                 "kind": row.kind,
-                "chat": canonical_json(row.chat.model_dump(exclude_defaults=True)),
-                "target": canonical_json(row.target.model_dump(exclude_defaults=True)),
+                "chat": stored_json(row.chat.model_dump(exclude_defaults=True)),
+                "target": stored_json(row.target.model_dump(exclude_defaults=True)),
             }
         )
         if len(batch) == SHARD_ROWS:

@@ -84,5 +84,11 @@ class Sample(_Frozen):
 
 
 def canonical_json(value: Any) -> str:
-    """JSON text that is equal for equal values: sorted keys, no spaces, unicode kept."""
+    """JSON text that is equal for equal values: sorted keys, no spaces, unicode kept. For keys and hashes, not to be read
+    back: a model sees parameters and arguments in the order in which they were given."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def stored_json(value: Any) -> str:
+    """JSON text that gives the value back with its keys in their order: no spaces, unicode kept."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from toolace.calls.schema import Chat, Message, Sample, canonical_json
+from toolace.calls.schema import Chat, Message, Sample, stored_json
 from toolace.errors import DataError
 
 COLUMNS = ("id", "kind", "group", "source", "chat", "reference")
@@ -26,8 +26,8 @@ def to_row(sample: Sample) -> dict[str, str]:
         "kind": sample.kind,
         "group": sample.group,
         "source": sample.source,
-        "chat": canonical_json(sample.chat.model_dump(exclude_defaults=True)),
-        "reference": canonical_json(sample.reference.model_dump(exclude_defaults=True)),
+        "chat": stored_json(sample.chat.model_dump(exclude_defaults=True)),
+        "reference": stored_json(sample.reference.model_dump(exclude_defaults=True)),
     }
 
 

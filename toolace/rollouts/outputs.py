@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from toolace.calls.schema import canonical_json
+from toolace.calls.schema import stored_json
 from toolace.data.shards import INDEX, ShardIndex, ShardInfo, digest_ids
 from toolace.errors import StorageError
 from toolace.storage import Store
@@ -131,7 +131,7 @@ def record_text(record: Any) -> str:
     """A record as JSON text. Raises `TypeError` or `ValueError` for what is not a JSON object."""
     if not isinstance(record, dict):
         raise TypeError(f"a program returned {type(record).__name__}, not a dict")
-    return canonical_json(record)
+    return stored_json(record)
 
 
 def copy_index(samples: Store, out: Store) -> None:
