@@ -62,6 +62,8 @@ _SOURCE_SHORTEST = 20
 """Characters; shorter Java is subject to rules of its own."""
 _DEEPEST = 20
 """Python's parser gives up at some depth of brackets; far before that it is asked."""
+_LONGEST = 500
+"""Characters of a dotted name: with many dots too a parser gives up at some depth."""
 
 
 class _NotPlainError(Exception):
@@ -90,7 +92,7 @@ def read_plain_javascript(source: str) -> tuple[str, dict[Any, Any]] | None:
 
 def _source_call(source: str, pattern: re.Pattern[str]) -> tuple[str, dict[Any, Any]] | None:
     head = _SOURCE_CALL.match(source)
-    if head is None or not _SOURCE_RESERVED.isdisjoint(head[1].split(".")):
+    if head is None or len(head[1]) > _LONGEST or not _SOURCE_RESERVED.isdisjoint(head[1].split(".")):
         return None
     position, mark = head.end(), head[2]
     arguments: dict[Any, Any] = {}
@@ -103,7 +105,7 @@ def _source_call(source: str, pattern: re.Pattern[str]) -> tuple[str, dict[Any, 
             return None
         if atom is not None:
             arguments[key] = atom[1:-1] if atom[0] in "\"'" else atom
-        elif name in _CONSTANTS or _SOURCE_RESERVED.isdisjoint(name.split(".")):
+        elif name in _CONSTANTS or (len(name) <= _LONGEST and _SOURCE_RESERVED.isdisjoint(name.split("."))):
             arguments[key] = name
         else:
             return None
@@ -119,7 +121,7 @@ def _calls(source: str) -> list[tuple[str, dict[Any, Any]]]:
         if head is None:
             raise _NotPlainError
         name, position = head[1], head.end()
-        if not _RESERVED.isdisjoint(name.split(".")):
+        if len(name) > _LONGEST or not _RESERVED.isdisjoint(name.split(".")):
             raise _NotPlainError
         arguments: dict[Any, Any] = {}
         mark = head[2]

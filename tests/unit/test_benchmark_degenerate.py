@@ -1,0 +1,54 @@
+"""BFCL answers that no one would write: nested hundreds of levels deep, numbers of thousands of digits, endless texts.
+
+Verdicts and error kinds are the official checker's, which runs into limits of Python there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from toolace.calls.schema import Chat
+from toolace.evaluation.benchmarks.base import BenchmarkRow
+from toolace.evaluation.benchmarks.bfcl import Bfcl
+
+FAILED = "ast_decoder:decoder_failed"
+FUNCTION = {
+    "name": "f",
+    "parameters": {"type": "dict", "properties": {"n": {"type": "integer"}}, "required": ["n"]},
+}
+
+
+def error(text: str, category: str = "simple_python", function: Any = FUNCTION, accepted: Any = 5) -> str | None:
+    """The verdict's error kind on an answer for a parameter `n`; None where it is right."""
+    row = BenchmarkRow("r", category, Chat(), {"function": [function]}, [{function["name"]: {"n": [accepted]}}])
+    return Bfcl().judge(row, text).error
+
+
+@pytest.mark.parametrize(
+    ("value", "decoded"),
+    [
+        ("+".join(["1"] * 328), True),
+        ("+".join(["1"] * 329), False),
+        ("**".join(["1"] * 329), False),
+        ("'a'+" * 327 + "'b'", True),
+        ("'a'+" * 328 + "'b'", False),
+        ("1+" + "-" * 326 + "1", True),
+        ("1+" + "-" * 327 + "1", False),
+        ("[1]+[1" + "+1" * 325 + "]", True),
+        ("[1]+[1" + "+1" * 326 + "]", False),
+        ("(1,)+" + "(" * 196 + "1" + ",2)" * 196, True),
+        ("(1,)+" + "(" * 197 + "1" + ",2)" * 197, False),
+        ("[1]+[" + "{1:" * 162 + "1" + "}" * 162 + "]", True),
+        ("[1]+[" + "{1:" * 163 + "1" + "}" * 163 + "]", False),
+        ("1+sum([" + "1," * 10_000 + "])", True),
+    ],
+)
+def test_an_expression_nested_as_deep_as_python_cannot_write_is_undecodable(value: str, decoded: bool) -> None:
+    assert (error(f"[f(n={value})]") != FAILED) is decoded
+
+
+def test_a_name_of_thousands_of_parts_is_left_to_the_parser() -> None:
+    assert error("[f" + ".a" * 1000 + "(n=5)]") == "simple_function_checker:wrong_func_name"
+    assert error("[f" + ".a" * 3000 + "(n=5)]") == FAILED
