@@ -52,3 +52,38 @@ def test_an_expression_nested_as_deep_as_python_cannot_write_is_undecodable(valu
 def test_a_name_of_thousands_of_parts_is_left_to_the_parser() -> None:
     assert error("[f" + ".a" * 1000 + "(n=5)]") == "simple_function_checker:wrong_func_name"
     assert error("[f" + ".a" * 3000 + "(n=5)]") == FAILED
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("2**8000", "value_error:others"),
+        ("10**4299", "value_error:others"),
+        ("10**4300", "uncheckable"),
+        ("-(10**5000)*1", "uncheckable"),
+        ("1<<14001>>13998", "value_error:others"),
+        ("(2**1000000>>999999)+3", None),
+        ("10**300000%7+4", None),
+        ("10**5000//10**4999-5", None),
+        ("10**5000/10**4999", "type_error:simple"),
+        ("1**10**50+4", None),
+        ("(-1)**(2**2000)+4", None),
+        ("(0<<10**30)+5", None),
+        ("round(123, -10000)+5", None),
+        ("int('f'*2000, 16)%2+4", None),
+        ("0x" + "f" * 20_000 + "*0+5", FAILED),
+        ("str(10**5000)+''", FAILED),
+        ("10**400/3", FAILED),
+        ("2**(2**20)", FAILED),
+        ("7**10**9%7+5", FAILED),
+    ],
+)
+def test_long_numbers_are_worked_out_within_bounds(value: str, expected: str | None) -> None:
+    """The last two are known differences: officially they are worked out, however long it takes."""
+    assert error(f"[f(n={value})]") == expected
+
+
+def test_a_long_number_is_an_argument_where_its_value_does_not_matter() -> None:
+    assert error("[f(n=5, m=10**5000)]") == "simple_function_checker:unexpected_param"
+    row = BenchmarkRow("r", "irrelevance", Chat(), {"function": [FUNCTION]}, None)
+    assert Bfcl().judge(row, "[f(n=10**5000)]").error == "irrelevance_error:decoder_success"

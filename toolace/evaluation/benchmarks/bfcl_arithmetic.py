@@ -7,23 +7,23 @@ pure functions of numbers. What else it could evaluate, and what grows beyond th
 from __future__ import annotations
 
 import ast
+import math
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from toolace.errors import ParseError
 
-_BITS = 14_000
-"""No whole number grows beyond this many bits: Python prints none with more digits."""
+_BITS = 2**20
+"""No whole number grows beyond this many bits, some 315,000 digits."""
+_PRINTED_BITS = 14_000
+"""Up to here Python prints every whole number; more than 4,300 digits it does not."""
 _ITEMS = 2**20
 """No value holds more: characters and elements, those of elements included as often as they would be printed."""
 _WORK = 2**22
 """Of all values in an answer together, those on the way included."""
 _PRINTED = 64
 """Characters that an element can take in the text of a list."""
-_PLACES = 5_000
-"""To which a whole number is rounded: the power of ten is worked out."""
-
 _FRAMES = 983
 """Officially an expression is first written as text (`ast.unparse`), which takes frames of Python's stack, 3 for most
 levels. With more than these it meets Python's limit of 1,000, and nothing is decoded: a sum has at most 328 terms.
@@ -61,10 +61,12 @@ class Arithmetic:
 
     def _weighed(self, node: ast.expr) -> _Weighed:
         if isinstance(node, ast.Constant):
+            if isinstance(node.value, int) and node.value.bit_length() > _PRINTED_BITS:
+                str(node.value)  # officially it is written, which Python may refuse with a ValueError
             return node.value, _weight(node.value)
         if isinstance(node, ast.BinOp):
             left, right = self._weighed(node.left), self._weighed(node.right)
-            most = self._spend(_most(node.op, left, right))
+            most = self._spend(*_most(node.op, left, right))
             return _bounded(_BINARY[type(node.op)](left[0], right[0]), most)
         if isinstance(node, ast.UnaryOp):
             operand, most = self._weighed(node.operand)
@@ -84,7 +86,7 @@ class Arithmetic:
             if node.keywords:
                 raise ParseError(f"{node.func.id}() with keywords is not worked out")
             arguments, most = self._gathered(list, node.args)
-            most = self._spend(_most_of_call(node.func.id, arguments, most))
+            most = self._spend(*_most_of_call(node.func.id, arguments, most))
             return _bounded(_FUNCTIONS[node.func.id](*arguments), most)
         raise ParseError(f"{type(node).__name__} is not worked out")
 
@@ -93,9 +95,9 @@ class Arithmetic:
         most = self._spend(len(found) + sum(most for _, most in found))
         return kind([value for value, _ in found]), most
 
-    def _spend(self, most: int) -> int:
+    def _spend(self, most: int, work: int = 0) -> int:
         """Before a value is made: refuse what would take memory or minutes."""
-        self._left -= most + 1
+        self._left -= most + work + 1
         if most > _ITEMS or self._left < 0:
             raise ParseError("a value that is too long")
         return most
@@ -127,31 +129,63 @@ def _is_too_deep(node: ast.expr) -> bool:
     return False
 
 
-def _most(op: ast.operator, left: _Weighed, right: _Weighed) -> int:
-    """What the result can hold, or the work where that is more. Raises `ParseError` for what is not worked out."""
+def _most(op: ast.operator, left: _Weighed, right: _Weighed) -> tuple[int, int]:
+    """What the result can hold, and the work beside that. Raises `ParseError` for what is not worked out."""
     (a, weight), (b, other) = left, right
     if isinstance(a, int) and isinstance(b, int):
-        bits, more = a.bit_length(), b.bit_length()
-        grown = bits * b if isinstance(op, ast.Pow) else bits + (b if isinstance(op, ast.LShift) else more)
-        if grown > _BITS and isinstance(op, ast.Pow | ast.LShift | ast.Mult):
-            raise ParseError("a number that is too large")
-        return weight * other + weight + other  # a division takes the product
+        return _most_of_whole(op, a, b)
     if isinstance(op, ast.Mod) and isinstance(a, str | bytes):
         raise ParseError("a formatted text is not worked out")
     if isinstance(op, ast.Mult) and isinstance(a, int | float) != isinstance(b, int | float):
         times, held = (a, other) if isinstance(a, int | float) else (b, weight)
-        return int(held * max(times, 0)) if isinstance(times, int) else held
-    return weight + other
+        return (int(held * max(times, 0)) if isinstance(times, int) else held), 0
+    return weight + other, 0
 
 
-def _most_of_call(name: str, arguments: list[Any], most: int) -> int:
+def _most_of_whole(op: ast.operator, a: int, b: int) -> tuple[int, int]:
+    """As `_most`, of two whole numbers: the words of the result, and the work, in units of 4 products of words for a
+    division (which makes them all), of fewer for a product of long numbers (Karatsuba's)."""
+    bits, more = a.bit_length(), b.bit_length()
+    words, others = bits // 64 + 1, more // 64 + 1
+    if isinstance(op, ast.Pow):
+        grown = _bits_of_power(a, b)
+        return grown // 64, _work_of_product(grown // 64, grown // 64) + more
+    if isinstance(op, ast.Mult):
+        return _allowed(bits + more) // 64, _work_of_product(words, others)
+    if isinstance(op, ast.LShift):
+        return (_allowed(bits + b) // 64 if a else 0), 0
+    if isinstance(op, ast.Div | ast.FloorDiv | ast.Mod):
+        return max(words, others), max(words - others + 1, 0) * others // 4
+    return max(words, others), 0
+
+
+def _bits_of_power(a: int, b: int) -> int:
+    if abs(a) < 2 or b <= 0:  # a float where b is negative
+        return 1
+    return _allowed(int(math.log2(abs(a)) * _allowed(b)) + 1)
+
+
+def _work_of_product(words: int, others: int) -> int:
+    return int(max(words, others) * min(words, others) ** 0.6) // 2
+
+
+def _allowed(bits: int) -> int:
+    if bits > _BITS:
+        raise ParseError("a number that is too large")
+    return bits
+
+
+def _most_of_call(name: str, arguments: list[Any], most: int) -> tuple[int, int]:
     """As `_most`, of a function."""
     if name == "str" and not (arguments and isinstance(arguments[0], str)):
-        return _PRINTED * most
+        return _PRINTED * most, 0
     if name == "sum" and len(arguments) > 1 and isinstance(arguments[1], list | tuple):
-        return most * most  # each list that is added is copied with those before it
-    if name == "round" and isinstance(arguments[-1], int) and len(arguments) > 1 and arguments[-1] < -_PLACES:
-        raise ParseError("a number rounded to too many places")
-    if name == "int" and len(arguments) > 1 and most > _BITS // 8:
-        raise ParseError("a number that is too large")
-    return most
+        return most * most, 0  # each list that is added is copied with those before it
+    if name == "round" and len(arguments) == 2:
+        number, places = arguments
+        if isinstance(number, int) and isinstance(places, int) and places < 0:  # a division by a power of ten
+            words, work = _most_of_whole(ast.Pow(), 10, -places)
+            return most + words, work + (most + 1) * (words + 1) // 4
+    if name == "int" and len(arguments) > 1:
+        _allowed(6 * most)  # the base is at most 36
+    return most, 0
