@@ -87,3 +87,38 @@ def test_a_long_number_is_an_argument_where_its_value_does_not_matter() -> None:
     assert error("[f(n=5, m=10**5000)]") == "simple_function_checker:unexpected_param"
     row = BenchmarkRow("r", "irrelevance", Chat(), {"function": [FUNCTION]}, None)
     assert Bfcl().judge(row, "[f(n=10**5000)]").error == "irrelevance_error:decoder_success"
+
+
+JAVA = {
+    "name": "Some.call",
+    "parameters": {"type": "dict", "properties": {"n": {"type": "integer"}}, "required": ["n"]},
+}
+
+
+@pytest.mark.parametrize(("before", "deepest"), [("(", 986), ("!(", 493), ("1+(", 493), ("x=(", 493)])
+def test_a_java_call_is_found_as_deep_as_officially(before: str, deepest: int) -> None:
+    def verdict(levels: int) -> str | None:
+        return error("[" + before * levels + "Some.call(n=5)" + ")" * levels + "]", "simple_java", JAVA)
+
+    assert verdict(deepest) is None
+    assert verdict(deepest + 1) == FAILED
+
+
+@pytest.mark.parametrize(
+    ("open_", "innermost", "close", "deepest"),
+    [
+        ("(", "1", ")", 328),
+        ('"x"+', '"y"', "", 328),
+        ("- ", "1", "", 328),
+        ("a.", "b", "", 328),
+        ("x->", "1", "", 328),
+        ("new A(", "1", ")", 986),
+        ("new A[]{", "1", "}", 246),
+    ],
+)
+def test_a_java_argument_is_read_as_deep_as_officially(open_: str, innermost: str, close: str, deepest: int) -> None:
+    def verdict(levels: int) -> str | None:
+        return error(f"[Some.call(n={open_ * levels}{innermost}{close * levels})]", "simple_java", JAVA)
+
+    assert verdict(deepest) == "type_error:simple"
+    assert verdict(deepest + 1) == FAILED
