@@ -122,3 +122,12 @@ def test_a_java_argument_is_read_as_deep_as_officially(open_: str, innermost: st
 
     assert verdict(deepest) == "type_error:simple"
     assert verdict(deepest + 1) == FAILED
+
+
+@pytest.mark.parametrize("value", ["[{}]", "[1, {}]", "new Array({})"])
+def test_a_javascript_array_with_an_integer_that_python_does_not_read_stays_text(value: str) -> None:
+    details = {"type": "array", "items": {"type": "integer"}}
+    function = {"name": "f", "parameters": {"type": "dict", "properties": {"n": details}, "required": ["n"]}}
+    text = f"[f(n={value.format('1' * 5000)})]"
+    assert error(text, "simple_javascript", function, [1]) == "type_error:simple"
+    assert error(f"[f(n={'1' * 5000})]", "simple_javascript") == "uncheckable"

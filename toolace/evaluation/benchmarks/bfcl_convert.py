@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from toolace.calls.bfcl import Language
-from toolace.evaluation.benchmarks.bfcl_patterns import Bounded
+from toolace.evaluation.benchmarks.bfcl_patterns import Bounded, EndlessError
 
 _WHOLE = re.compile(r"-?\d+\n?\Z")
 _LONG = re.compile(r"-?\d+[lL]\n?\Z")
@@ -122,7 +122,12 @@ def _js_array(text: str, items: str | None) -> Any:
         return text
     content = (found["made"] if found["literal"] is None else found["literal"]).strip()
     parts = [part.strip() for part in content.split(",")] if content else []
-    return [_js_item(part) if items is None else _convert_js(part, items, None) for part in parts]
+    try:
+        return [_js_item(part) if items is None else _convert_js(part, items, None) for part in parts]
+    except EndlessError:
+        raise
+    except (ValueError, LookupError):  # an integer of thousands of digits, items of no type: in Java this is not caught
+        return text
 
 
 def _js_object(text: str, _: str | None) -> Any:

@@ -14,8 +14,12 @@ _SHORT = 24
 """Characters up to which no pattern takes long, whatever they are."""
 
 
+class EndlessError(ValueError):
+    """A search that takes longer than `SECONDS`: such a value is not compared."""
+
+
 class Bounded:
-    """A pattern. Searches raise `ValueError` where they take longer than `SECONDS`: such a value is not compared."""
+    """A pattern. Searches raise `EndlessError`."""
 
     def __init__(self, pattern: str) -> None:
         self._pattern = pattern
@@ -44,4 +48,4 @@ class Bounded:
         try:
             return getattr(self._timed, what)(text, timeout=SECONDS)
         except TimeoutError:
-            raise ValueError(f"a value of {len(text)} characters that its pattern cannot be tried on") from None
+            raise EndlessError(f"a value of {len(text)} characters that its pattern cannot be tried on") from None
