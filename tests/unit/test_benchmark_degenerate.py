@@ -5,13 +5,16 @@ Verdicts and error kinds are the official checker's, which runs into limits of P
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
+from toolace.calls import Call, render_calls
 from toolace.calls.schema import Chat
 from toolace.evaluation.benchmarks.base import BenchmarkRow
 from toolace.evaluation.benchmarks.bfcl import Bfcl
+from toolace.evaluation.benchmarks.bfcl_write import scored_text
 
 FAILED = "ast_decoder:decoder_failed"
 FUNCTION = {
@@ -131,3 +134,15 @@ def test_a_javascript_array_with_an_integer_that_python_does_not_read_stays_text
     text = f"[f(n={value.format('1' * 5000)})]"
     assert error(text, "simple_javascript", function, [1]) == "type_error:simple"
     assert error(f"[f(n={'1' * 5000})]", "simple_javascript") == "uncheckable"
+
+
+@pytest.mark.parametrize(
+    ("category", "endless"), [("simple_java", "f(x=1)" + ",f(x=1)" * 60_000), ("simple_javascript", "I am. " * 60_000)]
+)
+def test_source_that_is_parsed_for_minutes_cannot_be_compared(category: str, endless: str) -> None:
+    started = time.monotonic()
+    assert error(f"[{endless}]", category, JAVA) == "uncheckable"
+    assert time.monotonic() - started < 20
+    assert error("[ Some.call( n = (1) ); ]", category, JAVA) == "type_error:simple"  # the parser begins anew
+    said = render_calls([Call(name="Some.call", arguments={"n": endless})], "hermes")
+    assert scored_text(category, said, "hermes").startswith("[Some.call(n=")

@@ -12,6 +12,7 @@ from typing import Any
 
 from toolace.errors import ParseError
 from toolace.evaluation.benchmarks.bfcl_decode import BROKEN, DecodedCall, bracketed
+from toolace.evaluation.benchmarks.bfcl_patterns import EndlessError
 from toolace.evaluation.benchmarks.bfcl_plain import read_plain_java
 from toolace.evaluation.benchmarks.bfcl_trees import tree_of
 
@@ -26,13 +27,15 @@ _LEVEL = 3
 
 
 def decode_java(text: str) -> list[DecodedCall] | None:
-    """The first call of the text, None where it is Java without a call. Raises `ParseError`."""
+    """The first call of the text, None where it is Java without a call. Raises `ParseError`, and `EndlessError`."""
     source = bracketed(text)[1:-1]
     if (plain := read_plain_java(source)) is not None:
         return [DecodedCall._make(plain)]
     try:
         found = _first_call(tree_of(source, "java"))
         return None if found is None else [_call(source, *found)]
+    except EndlessError:
+        raise
     except BROKEN as error:
         raise ParseError(f"no Java call: {error!s:.200}") from None
 

@@ -12,12 +12,13 @@ from typing import Any
 
 from toolace.errors import ParseError
 from toolace.evaluation.benchmarks.bfcl_decode import BROKEN, DecodedCall, bracketed
+from toolace.evaluation.benchmarks.bfcl_patterns import EndlessError
 from toolace.evaluation.benchmarks.bfcl_plain import read_plain_javascript
 from toolace.evaluation.benchmarks.bfcl_trees import tree_of
 
 
 def decode_javascript(text: str) -> list[DecodedCall] | None:
-    """The first statement that is a call, None where there is none. Raises `ParseError`."""
+    """The first statement that is a call, None where there is none. Raises `ParseError`, and `EndlessError`."""
     source = bracketed(text)[1:-1]
     if (plain := read_plain_javascript(source)) is not None:
         return [DecodedCall._make(plain)]
@@ -27,6 +28,8 @@ def decode_javascript(text: str) -> list[DecodedCall] | None:
         parts = (part for statement in statements for part in statement.children)
         call = next((part for part in parts if part.type == "call_expression"), None)
         return None if root.type != "program" or call is None else [_call(call)]
+    except EndlessError:
+        raise
     except BROKEN as error:
         raise ParseError(f"no JavaScript call: {error!s:.200}") from None
 

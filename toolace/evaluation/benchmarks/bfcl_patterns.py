@@ -15,11 +15,11 @@ _SHORT = 24
 
 
 class EndlessError(ValueError):
-    """A search that takes longer than `SECONDS`: such a value is not compared."""
+    """What takes longer than it may: such an answer is not compared."""
 
 
 class Bounded:
-    """A pattern. Searches raise `EndlessError`."""
+    """A pattern. Searches raise `EndlessError` where they take longer than `SECONDS`."""
 
     def __init__(self, pattern: str) -> None:
         self._pattern = pattern

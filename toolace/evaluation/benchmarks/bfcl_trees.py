@@ -11,13 +11,26 @@ from functools import cache
 from typing import Any, Literal
 
 from toolace.errors import ParseError
+from toolace.evaluation.benchmarks.bfcl_patterns import EndlessError
 
 Grammar = Literal["java", "javascript"]
 
+SECONDS = 2
+"""What parsing one source may take: where it fits nowhere the time grows with the square of its length, to minutes for
+some hundred thousand characters."""
+
 
 def tree_of(source: str, grammar: Grammar) -> Any:
-    """The root of the tree of a source (a `tree_sitter.Node`). Raises `ParseError` where a part of it fits nowhere."""
-    root = _parser(grammar).parse(source.encode()).root_node
+    """The root of the tree of a source (a `tree_sitter.Node`).
+
+    Raises `ParseError` where a part of it fits nowhere, `EndlessError` where parsing takes longer than `SECONDS`.
+    """
+    parser, data = _parser(grammar), source.encode()
+    try:
+        root = parser.parse(data).root_node
+    except ValueError:  # the only reason for no tree at all
+        parser.reset()  # or it would go on with this source the next time
+        raise EndlessError(f"a source of {len(data)} bytes that cannot be parsed in {SECONDS} s") from None
     # `has_error` is true too of a tree that was repaired by adding what is missing; that one counts.
     if root.has_error and any(node.type == "ERROR" for node in _nodes(root)):
         raise ParseError("the source fits no rule of the grammar")
@@ -46,4 +59,5 @@ def _parser(grammar: Grammar) -> Any:
         language = Language(importlib.import_module(f"tree_sitter_{grammar}").language(), grammar)
     parser = Parser()
     parser.set_language(language)
+    parser.set_timeout_micros(SECONDS * 1_000_000)
     return parser

@@ -25,6 +25,7 @@ from toolace.errors import DataError, ParseError
 from toolace.evaluation.benchmarks.bfcl_decode import DecodedCall, decode_python
 from toolace.evaluation.benchmarks.bfcl_java import decode_java
 from toolace.evaluation.benchmarks.bfcl_js import decode_javascript
+from toolace.evaluation.benchmarks.bfcl_patterns import EndlessError
 from toolace.evaluation.benchmarks.bfcl_rows import IRRELEVANCE, RELEVANCE
 
 _Decode = Callable[[str], list[DecodedCall] | None]
@@ -76,7 +77,7 @@ def _argument(value: Any, decode: _Decode) -> str:
     for written in (f'"{value}"', value, f"'{value}'"):
         try:
             found = decode(f"[probed.call(argument={written});]")
-        except ParseError:
+        except (ParseError, EndlessError):
             continue
         if found and len(found) == 1 and found[0].arguments == {"argument": value}:
             return written
