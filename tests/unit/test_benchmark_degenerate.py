@@ -146,3 +146,11 @@ def test_source_that_is_parsed_for_minutes_cannot_be_compared(category: str, end
     assert error("[ Some.call( n = (1) ); ]", category, JAVA) == "type_error:simple"  # the parser begins anew
     said = render_calls([Call(name="Some.call", arguments={"n": endless})], "hermes")
     assert scored_text(category, said, "hermes").startswith("[Some.call(n=")
+
+
+@pytest.mark.parametrize("output", [[], [["[f(n=5)]"]]])
+def test_an_output_that_is_no_text_cannot_be_decoded(output: Any) -> None:
+    for category in ("simple_python", "simple_java", "simple_javascript", "parallel", "live_multiple"):
+        assert error(output, category) == FAILED
+    row = BenchmarkRow("r", "irrelevance", Chat(), {"function": [FUNCTION]}, None)
+    assert Bfcl().judge(row, output).correct, "as officially: no call is right there"

@@ -38,6 +38,8 @@ from toolace.evaluation.benchmarks.scoring import NOT_SCORED
 
 _PREFIXED = frozenset({"wrong_func_name", "missing_required", "unexpected_param", "missing_optional"})
 """Kinds that officially carry the name of the checker of one call."""
+_UNDECODABLE = "("
+"""Stands for an output that is no text, as which the official decoder fails at it: no call in any language."""
 
 
 class Bfcl:
@@ -69,7 +71,7 @@ class Bfcl:
             return RowVerdict(row.id, row.category, False, "bad_row", row.problem)
         if row.dialogue is not None:
             return self._judge_dialogue(row, row.dialogue.entry, output)
-        text = output if isinstance(output, str) else ""
+        text = output if isinstance(output, str) else _UNDECODABLE
         try:
             failure = _judge_call_free(row, text) if row.category in IRRELEVANCE + RELEVANCE else _judge(row, text)
         except BROKEN as error:
