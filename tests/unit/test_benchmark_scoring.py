@@ -174,6 +174,19 @@ def test_the_command_prints_what_programs_rely_on(
     assert code == 0 and "incomplete" in out and "%" not in out and "2 row(s) without a prediction" in err
 
 
+def test_of_many_faulty_rows_some_are_named_and_it_is_said_where_all_are(run: Any, tmp_path: Path) -> None:
+    rows = [api_bank_row(number, "no request") for number in range(8)]
+    data = write_json(tmp_path / "data" / "level-1-api.json", rows).parent
+    predictions, verdicts = tmp_path / "none.jsonl", tmp_path / "verdicts.jsonl"
+    predictions.write_text("")
+    command = ("--benchmark", "apibank", "--data", str(data), "--predictions", str(predictions))
+    for more in ((), ("--verdicts", str(verdicts))):
+        _, _, err = run(*command, *more)
+        assert err.count("row ") == 5 and "8 faulty row(s)" in err
+        assert "and 3 more; all are named in " in err and (str(verdicts) if more else "--verdicts FILE") in err
+    assert [json.loads(line)["error"] for line in verdicts.read_text().splitlines()] == ["bad_row"] * 8
+
+
 @pytest.mark.parametrize(
     ("args", "named"),
     [

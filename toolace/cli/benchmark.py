@@ -12,7 +12,7 @@ import typer
 from toolace.config import Config
 
 _SHOWN = 5
-"""Rows of a kind named on stderr; the verdicts name all."""
+"""Rows of a kind named on stderr; a file names all."""
 
 
 def official_environment(benchmark: str, given: Path | None) -> Path | None:
@@ -31,9 +31,10 @@ def score(
 
     rules = benchmark_named(benchmark, official_environment(benchmark, official))
     found = score_predictions(rules, Path(data), predictions, verdicts)
-    _name_faulty([row.detail for row in found.bad_rows()])
+    named_in = f"{verdicts}, as bad_row" if verdicts is not None else "the file of --verdicts FILE, as bad_row"
+    _name_faulty([row.detail for row in found.bad_rows()], named_in)
     if skipped := found.not_scored():
-        _name(f"{len(skipped)} row(s) not scored", [skipped[0].detail])
+        typer.echo(f"{len(skipped)} row(s) not scored:\n  {skipped[0].detail}", err=True)
     if found.missing:
         typer.echo(f"{found.missing} row(s) without a prediction: scores that they belong to are left out", err=True)
     _name_left_out(found.left_out)
@@ -63,9 +64,11 @@ def run(
     chosen = [name.strip() for name in categories.split(",") if name.strip()] if categories is not None else None
     place = official_environment(benchmark, official)
     report = run_benchmark(config, benchmark, Path(data), out, categories=chosen, limit=limit, official=place)
-    _name_faulty(report["faulty"].values())
+    scores = f"{out}/scores.json"
+    _name_faulty(report["faulty"].values(), f"{scores}, under faulty")
     if failed := report["unanswered"]:
-        _name(f"{len(failed)} row(s) without an answer, counted as wrong", [f"{i}: {why}" for i, why in failed.items()])
+        reasons = [f"{row}: {why}" for row, why in failed.items()]
+        _name(f"{len(failed)} row(s) without an answer, counted as wrong", reasons, f"{scores}, under unanswered")
     if skipped := report["not_scored"]:
         named = ", ".join(f"{count} of {name}" for name, count in skipped.items())
         typer.echo(
@@ -106,17 +109,19 @@ def _share(value: float | None) -> str:
     return "incomplete" if value is None else f"{value:.2%}"
 
 
-def _name_faulty(details: Iterable[str]) -> None:
+def _name_faulty(details: Iterable[str], named_in: str) -> None:
     if found := list(details):
-        _name(f"{len(found)} faulty row(s) of the benchmark, counted as wrong", found)
+        _name(f"{len(found)} faulty row(s) of the benchmark, counted as wrong", found, named_in)
 
 
 def _name_left_out(left_out: Sequence[str]) -> None:
     if left_out:
-        _name("not run, and so left out of the scores", left_out, len(left_out))
+        typer.echo("\n  ".join(["not run, and so left out of the scores:", *left_out]), err=True)
 
 
-def _name(what: str, details: Sequence[str], shown: int = _SHOWN) -> None:
-    typer.echo(f"{what}:", err=True)
-    for detail in details[:shown]:
-        typer.echo(f"  {detail}", err=True)
+def _name(what: str, details: Sequence[str], named_in: str) -> None:
+    """The first rows of a kind, and where all are named."""
+    lines = [f"{what}:", *details[:_SHOWN]]
+    if len(details) > _SHOWN:
+        lines.append(f"and {len(details) - _SHOWN} more; all are named in {named_in}")
+    typer.echo("\n  ".join(lines), err=True)
