@@ -118,12 +118,27 @@ def test_steps_of_turns_are_read(given: Callable[..., Path]) -> None:
     assert [found.output for found in read_predictions(given(("m", [["a", "b"], []])))] == [[["a", "b"], []]]
 
 
-def test_verdicts_do_not_go_over_the_predictions(data: Path, given: Callable[..., Path]) -> None:
-    predictions = given((IDS[0], "a"))
-    before = predictions.read_bytes()
-    with pytest.raises(ConfigError, match="destroy"):
-        score_predictions(benchmark_named("apibank"), data, predictions, predictions)
-    assert predictions.read_bytes() == before
+@pytest.mark.parametrize(
+    "place", ["predictions.jsonl", "linked", "symbolic", "data/level-1-api.json", "data/new/verdicts", "linked-data"]
+)
+def test_verdicts_do_not_go_over_what_is_read(
+    data: Path, given: Callable[..., Path], tmp_path: Path, place: str
+) -> None:
+    predictions, rows = given((IDS[0], "a")), data / "level-1-api.json"
+    (tmp_path / "linked").hardlink_to(predictions)
+    (tmp_path / "symbolic").symlink_to(predictions)
+    (tmp_path / "linked-data").hardlink_to(rows)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError, match=r"verdicts would destroy it|nothing is written there"):
+        score_predictions(benchmark_named("apibank"), data, predictions, tmp_path / place)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_verdicts_go_over_verdicts(data: Path, given: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "verdicts").write_text("of before")
+    (tmp_path / "again").hardlink_to(tmp_path / "verdicts")
+    score_predictions(benchmark_named("apibank"), data, given((IDS[0], "a")), tmp_path / "verdicts")
+    assert len((tmp_path / "verdicts").read_text().splitlines()) == 3
 
 
 def test_equal_ids_in_two_files_are_refused(data: Path, given: Callable[..., Path]) -> None:

@@ -79,14 +79,28 @@ def score_predictions(benchmark: Benchmark, folder: Path, predictions: Path, ver
 
     predictions: JSON lines `{"id", "output"}`, read one at a time; `unanswered` (a text) says why there is no answer,
     other keys are ignored. Raises `DataError` for a line that is not that, for an id given twice, and for ids that are
-    not in `folder`. A row without a prediction is counted in `missing` and leaves the scores it belongs to undefined.
+    not in `folder`; `ConfigError` where the verdicts would go over what is read. A row without a prediction is counted
+    in `missing` and leaves the scores it belongs to undefined.
     """
-    if verdicts is not None and verdicts.resolve() == predictions.resolve():
-        raise ConfigError(f"{verdicts} holds the predictions: verdicts there would destroy them. Give another file")
+    if verdicts is not None:
+        _check_place(verdicts, predictions, folder)
     found = score_rows(benchmark, benchmark.load(folder), read_predictions(predictions), folder)
     if verdicts is not None:
         Store(str(verdicts.parent)).write(verdicts.name, found.lines())
     return found
+
+
+def _check_place(verdicts: Path, predictions: Path, folder: Path) -> None:
+    """Raises `ConfigError` where verdicts would go over the predictions or among the files of the benchmark."""
+    if verdicts.resolve().is_relative_to(folder.resolve()):
+        raise ConfigError(f"{verdicts} is in the data folder {folder}: nothing is written there. Give another file")
+    if not verdicts.exists():
+        return
+    inputs = [predictions]
+    if verdicts.stat().st_nlink > 1:  # a file of the benchmark may have another name elsewhere
+        inputs += folder.rglob("*")
+    if taken := next((path for path in inputs if path.exists() and path.samefile(verdicts)), None):
+        raise ConfigError(f"{verdicts} is the input {taken}: verdicts would destroy it. Give another file")
 
 
 def score_rows(
