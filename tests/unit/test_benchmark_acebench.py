@@ -11,7 +11,7 @@ from benchmark_rows import ACE_GOLD, ace_row, write_ace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolace.calls import Call, render_calls
+from toolace.calls import Call, CallFormat, render_calls
 from toolace.calls.schema import Chat
 from toolace.errors import DataError
 from toolace.evaluation.benchmarks.acebench import NORMALS, SPECIALS, AceBench, Gold
@@ -99,8 +99,9 @@ def test_official_and_strict_rules_for_a_call(
     ("output", "error"),
     [
         (f"Gladly: {lamp()} Done.", None),
-        (f'<tool_call>{{"name": "SetLamp", "arguments": {{"room": "Attic"}}}}</tool_call>', None),  # noqa: F541
-        ('{"name": "SetLamp", "parameters": {"room": "Attic"}}', None),
+        ('<tool_call>{"name": "SetLamp", "arguments": {"room": "Attic"}}</tool_call>', "decoder_failed"),
+        ('{"name": "SetLamp", "parameters": {"room": "Attic"}}', "decoder_failed"),
+        ('[{"name": "SetLamp", "arguments": {"room": "Attic"}}]', "decoder_failed"),
         (f"[note] {lamp()}", "decoder_failed"),  # the first brackets count
         ("The attic is lit.", "decoder_failed"),
         ("[SetLamp(room='Attic'", "decoder_failed"),
@@ -111,6 +112,33 @@ def test_official_and_strict_rules_for_a_call(
 )
 def test_where_the_call_is_read(row: BenchmarkRow, output: str, error: str | None) -> None:
     assert judged(row, output)[0] == error
+
+
+@pytest.mark.parametrize("format", ["hermes", "llama3_json"])
+def test_calls_of_a_model_in_another_format_are_written_as_the_list_that_is_read(
+    row: BenchmarkRow, tmp_path: Path, format: CallFormat
+) -> None:
+    calls = [Call(name="SetLamp", arguments=ACE_GOLD)]
+    said = render_calls(calls, format)
+    assert judged(row, said)[0] == "decoder_failed"
+    assert AceBench().scored_text(row, said, format) == render_calls(calls)
+    assert judged(row, AceBench().scored_text(row, said, format)) == (None, True)
+    for text in ("I cannot.", "[SetLamp(room='Attic')]", '<tool_call>{"name"', ""):
+        assert AceBench().scored_text(row, text, format) == text
+    special = load(tmp_path / "special", "special_incomplete", {"SetLamp": ["room"]})
+    assert AceBench().scored_text(special, said, format) == said, "its rules read the whole text"
+    assert AceBench().scored_text(row, lamp(), "pythonic") == lamp()
+
+
+def test_lists_are_compared_exactly_objects_in_them_too(tmp_path: Path) -> None:
+    schema = {"type": "object", "properties": {"of": {"type": "array"}}, "required": ["of"]}
+    tool = {"name": "Name", "description": "", "parameters": schema}
+    row = load(tmp_path, SINGLE, {"Name": {"of": [{"name": "New", "size": 1}, [2, "b"]]}}, function=[tool])
+    assert judged(row, "[Name(of=[{'size': 1, 'name': 'New'}, [2, 'b']])]") == (None, True)
+    assert judged(row, "[Name(of=[{'size': 1, 'name': 'new.'}, [2, 'B']])]")[0] is None
+    for wrong in ("{'name': 'New York', 'size': 1}", "{'name': 'New', 'size': 12}", "{'name': 'New'}"):
+        assert judged(row, f"[Name(of=[{wrong}, [2, 'b']])]")[0] == "value_error:list"
+    assert judged(row, "[Name(of=[[2, 'b'], {'name': 'New', 'size': 1}])]")[0] == "value_error:list"
 
 
 def test_one_output_may_serve_two_gold_calls_officially_only(tmp_path: Path) -> None:

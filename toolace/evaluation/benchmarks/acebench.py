@@ -23,6 +23,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from toolace.calls import parse_answer, render_calls
+from toolace.calls.formats import CallFormat
 from toolace.calls.matching import match_calls
 from toolace.calls.schema import Call, Chat, Message, Tool
 from toolace.data.records import RowError, shorten
@@ -98,6 +100,15 @@ class AceBench(AsWritten):
         judge = _judge_special if row.category in SPECIALS else _judge_calls
         error, detail, strict = judge(row, output)
         return RowVerdict(row.id, row.category, error is None, error, detail, {"strict": error is None and strict})
+
+    def scored_text(self, row: BenchmarkRow, text: str, format: CallFormat) -> str:
+        """The calls as a list in brackets, which is all that the official rules read. Special rows are scored by the
+        whole text, and so is one without a readable call."""
+        calls = () if format == "pythonic" or row.category in SPECIALS else parse_answer(text, format).calls
+        try:
+            return render_calls(calls) if calls else text
+        except DataError:  # an integer of thousands of digits
+            return text
 
     def scores(self, verdicts: Iterable[RowVerdict], sizes: Mapping[str, int]) -> dict[str, float | None]:
         """Each category's accuracy (dialogues in multi-turn), `normal` (mean of 12) and `special` (mean of 3); and all

@@ -7,7 +7,8 @@
    missing.
 4. Types as in BFCL: a value has the schema's type (int passes for float), or else the gold value's.
 5. Strings, without ` ,./-_*^`, in lower case, ' as ": the gold's must be a part of the output's. Lists: equal, in
-   order. Objects: as many keys, each in the gold, with the gold's value, as text, a part of the output's.
+   order, strings so standardised, objects in them too. Other objects: as many keys, each in the gold, with the gold's
+   value, as text, a part of the output's.
 6. Numbers and booleans at the top level: only rule 4. A wrong number is right, which is why strict rules stand beside.
 """
 
@@ -21,7 +22,6 @@ from typing import Any
 from toolace.calls.bfcl import Failure, standardise
 from toolace.calls.formats import Answer, parse_answer
 from toolace.calls.schema import Call, Tool
-from toolace.evaluation.benchmarks.common import read_calls
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,), "str": (str,), "any": (str,), "integer": (int,), "int": (int,),
@@ -33,13 +33,11 @@ _BRACKET = re.compile(r"[\[\]]")
 
 
 def read_official(text: str, *, squeeze: bool = False) -> tuple[Answer, bool]:
-    """The calls in the first outermost brackets, or, where the answer has calls in another call format, those.
+    """The calls in the first outermost brackets, and nowhere else.
 
     `squeeze` takes all white space out first. Beside them, whether `read_calls` would read the same calls: the text is
     the list in brackets and nothing else.
     """
-    if "<tool_call>" in text or text.lstrip().startswith("{"):
-        return read_calls(text), True
     whole = text
     if squeeze:
         text = "".join(text.split())
@@ -118,7 +116,7 @@ def _equal_items(value: Any, gold: Any) -> bool:
     if isinstance(value, str) and isinstance(gold, str):
         return value == gold or standardise(value) == standardise(gold)
     if isinstance(value, dict) and isinstance(gold, dict):
-        return _holds(value, gold)
+        return value.keys() == gold.keys() and all(_equal_items(item, gold[key]) for key, item in value.items())
     if isinstance(value, list) and isinstance(gold, list):
         return _equal_lists(value, gold)
     return bool(value == gold)

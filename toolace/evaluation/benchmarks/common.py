@@ -25,7 +25,7 @@ _LONG = 10_000
 
 
 class AsWritten:
-    """A benchmark whose rules read every call format, and whose calls nothing executes."""
+    """A benchmark whose rules read what the model wrote, and whose calls nothing executes."""
 
     def scored_text(self, row: BenchmarkRow, text: str, format: CallFormat) -> str:
         """The text as it is."""
