@@ -45,6 +45,9 @@ seen.overflow = document.documentElement.scrollWidth - document.documentElement.
 document.getElementById("more").click();
 seen.after_more = items();
 seen.focused = document.activeElement === document.querySelectorAll("#list > li summary")[25];
+const tenth = document.querySelectorAll("#list > li")[10];
+tenth.querySelector("details").open = true; tenth.scrollIntoView();
+seen.under_the_bar = document.querySelector("nav").getBoundingClientRect().bottom - tenth.getBoundingClientRect().top;
 set("f-class", "test: repaired"); seen.repaired = status();
 document.querySelector("#list details").open = true;
 set("f-class", ""); set("f-error", "no_call"); seen.no_call = status();
@@ -124,6 +127,7 @@ def test_filters_and_keyboard(run: Store, tmp_path: Path) -> None:
     no_call = sum("no_call" in row["errors"] for row in rows)
     assert seen["overflow"] <= 0
     assert (seen["after_more"], seen["focused"]) == (50, True)
+    assert seen["under_the_bar"] <= 0
     assert seen["repaired"].startswith(f"{repaired} of {len(rows)} ") and repaired > 0
     assert seen["no_call"].startswith(f"{no_call} of {len(rows)} ") and no_call > 0
     assert seen["evil"].startswith("1 of ")

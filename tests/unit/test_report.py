@@ -294,6 +294,25 @@ def test_costs_add_up_over_attempts(tmp_path: Path) -> None:
     assert table is not None and table.rows[0][-1] == "stopped: Terminated"
 
 
+def test_the_start_that_finished_says_so_in_the_report_that_it_writes_itself(tmp_path: Path) -> None:
+    """The event of a run's end comes after its report."""
+    run = FakeRun(tmp_path, rows=8).finish()
+
+    def end() -> str:
+        table = starts(gather(run))
+        assert table is not None
+        return str(table.rows[-1][-1])
+
+    lines = run.read("events.jsonl").decode().splitlines(keepends=True)
+    run.write("events.jsonl", "".join(line for line in lines if '"run_done"' not in line).encode())
+    assert end() == "finished"
+    run.write_json("round-3/probe/begun.json", {})
+    assert end() == "no end recorded", "it is at work, or was killed"
+    (tmp_path / "fake/round-3/probe/begun.json").unlink()
+    (tmp_path / "fake/summary.json").unlink()
+    assert end() == "no end recorded"
+
+
 def test_intervals_are_wilson_s() -> None:
     assert wilson(0.5, 100) == pytest.approx((0.40383, 0.59617), abs=1e-5)
     assert wilson(1.0, 10) == pytest.approx((0.72247, 1.0), abs=1e-5)

@@ -361,6 +361,9 @@ def starts(facts: RunFacts) -> Table | None:
             ends[current] = f"stopped: {event.get('error', '')}"
         elif event.get("event") == "run_done":
             ends[current] = "finished"
+    if facts.attempts and facts.summary is not None and not facts.begun:
+        # The driver writes its report when all is done, before the event of its end.
+        ends.setdefault(facts.attempts[-1].get("number", 0), "finished")
     rows = [
         [
             str(a.get("number", "")),
