@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
+from huggingface_hub import ModelCard
 from report_runs import FakeRun
 from typer.testing import CliRunner
 
@@ -114,3 +116,19 @@ def test_card_of_a_chained_round_names_what_it_started_from(run: Store, tmp_path
     other = Store(str(tmp_path / "chained"))
     other.write_json("run.json", record)
     assert card_facts(other, "round-2").base == "round 1 of the same run, itself from builtin:tiny_base"
+    record["config"]["model"]["path"] = "some-org/Some-Model-8B"
+    other.write_json("run.json", record)
+    assert front_matter(model_card(card_facts(other, "round-2")))["base_model"] == "some-org/Some-Model-8B"
+
+
+def test_card_names_a_licence_where_it_is_known(run: Store) -> None:
+    matter = front_matter(model_card(card_facts(run, "round-2")))
+    assert (matter["license"], "base_model" in matter) == ("apache-2.0", False)
+    for changes in ({"origin": "some-org/Some-Model-8B"}, {"data": "rows.jsonl"}):
+        assert "license" not in front_matter(model_card(replace(card_facts(run, "round-2"), **changes)))
+
+
+def test_cards_are_read_by_the_hub_s_own_client(run: Store) -> None:
+    card = ModelCard(model_card(card_facts(run, "round-2")))
+    assert card.data.license == "apache-2.0" and card.data.model_name == "fake-round-2"
+    assert {result.dataset_split for result in card.data.eval_results} >= {"test"}

@@ -9,6 +9,7 @@ from typing import Any, get_args
 import yaml
 
 from toolace.corpus import RowKind
+from toolace.engines.models import looks_local
 from toolace.report.evolution import TASK_SCORES
 from toolace.report.facts import UNREADABLE, RunFacts, arm_order, gather, label_of
 from toolace.storage import Store
@@ -17,6 +18,8 @@ CARD = "README.md"
 PAPER, EVOLUTION_PAPER = "arXiv:2504.01400", "arXiv:2505.07512"
 SINGLE = "model"
 """The name of the model that `toolace train` makes."""
+SYNTHETIC = "synthetic tools"
+"""The data that the package makes itself."""
 WAYS = {
     SINGLE: "supervised fine-tuning on a corpus that was given to `toolace train`",
     "plain_sft": "plain supervised fine-tuning on the whole pool: the baseline of its run",
@@ -38,10 +41,10 @@ class CardFacts:
     """What a card tells about a model. All but names may be missing.
 
     `model` is the model's name in its run (see `toolace.report.facts.ModelFacts`), `base` the model that training
-    started from. `corpus` has the rows by kind, `train` the counts of the training stage, `settings` the training
-    settings, `versions` package versions. `scores` are the evaluations by split (dumps of
-    `toolace.evaluation.metrics.Scores`), `tasks` the scores of the sub-tasks, `evolved` the counts of the queries of
-    its round of evolution.
+    started from, in words; `origin` is the path or hub name at the start of it all, where `base` is not that. `corpus`
+    has the rows by kind, `train` the counts of the training stage, `settings` the training settings, `versions`
+    package versions. `scores` are the evaluations by split (dumps of `toolace.evaluation.metrics.Scores`), `tasks` the
+    scores of the sub-tasks, `evolved` the counts of the queries of its round of evolution.
     """
 
     run: str
@@ -59,6 +62,7 @@ class CardFacts:
     toolace: str = ""
     revision: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    origin: str = ""
 
 
 def card_facts(run: Store | RunFacts, model: str) -> CardFacts:
@@ -67,7 +71,7 @@ def card_facts(run: Store | RunFacts, model: str) -> CardFacts:
     config, attempt = facts.config, (facts.attempts[-1] if facts.attempts else {})
     found = facts.model(model)
     settings = config.get("model", {})
-    start = settings.get("path", "")
+    start = origin = settings.get("path", "")
     if before := _before(facts, model):
         start = f"{label_of(before)} of the same run, itself from {start}"
     source = config.get("data", {}).get("train", {})
@@ -82,11 +86,12 @@ def card_facts(run: Store | RunFacts, model: str) -> CardFacts:
         scores=found.evaluations if found else {},
         tasks=found.tasks if found else {},
         evolved=found.evolved if found else {},
-        data="synthetic tools" if source.get("type") == "synthetic" else source.get("path", ""),
+        data=SYNTHETIC if source.get("type") == "synthetic" else source.get("path", ""),
         seed=config.get("seed"),
         toolace=attempt.get("toolace", ""),
         revision=attempt.get("revision"),
         versions=attempt.get("versions", {}),
+        origin=origin,
     )
 
 
@@ -156,8 +161,11 @@ def _front_matter(facts: CardFacts) -> dict[str, Any]:
         "pipeline_tag": "text-generation",
         "tags": ["tool-calling", "function-calling", "toolace"],
     }
-    if "://" not in facts.base and facts.base.count("/") == 1 and not facts.base.startswith((".", "/", "~")):
-        matter["base_model"] = facts.base  # a hub name; the hub refuses local places here
+    origin = facts.origin or facts.base
+    if origin.count("/") == 1 and not looks_local(origin):
+        matter["base_model"] = origin  # a hub name; the hub refuses local places here
+    if origin.startswith("builtin:") and facts.data == SYNTHETIC:
+        matter["license"] = "apache-2.0"  # weights and data are this package's; of others the licence is not known
     results = [
         {
             "task": {"type": "text-generation", "name": "Tool calling"},
