@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 export RAY_AUTH_MODE ?= disabled
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: help install demo demo-evolve serve test test-unit cluster-test faults-test k8s-check image-check agreement agreement-env \
+.PHONY: help install demo demo-evolve serve test test-unit cluster-test faults-test k8s-check image-check lock-check agreement agreement-env \
 	lint format lock report clean
 
 help:  ## Show the targets
@@ -56,6 +56,9 @@ k8s-check: install  ## Check Kubernetes manifests without a cluster (K8S_DIR=DIR
 
 image-check: install  ## The steps of cluster/Dockerfile.cpu in a clean environment, and commands in what they make
 	$(BIN)/python -m cluster.image_check
+
+lock-check: install  ## Whether requirements/gpu.txt, the GPU image's, resolves as it is pinned; downloads metadata only
+	$(BIN)/python -m cluster.lock_check
 
 AGREEMENT := .agreement/venv
 BFCL_DATA ?=

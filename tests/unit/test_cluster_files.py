@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.metadata
 import json
 import re
 import shutil
@@ -12,7 +14,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
+from cluster.lock_check import differences, pins_of, plain
 from k8s.check.commands import CommandLine
 from k8s.check.image import image_of, images, instructions
 
@@ -29,8 +33,7 @@ def installs(text: str) -> list[str]:
 
 
 def pins(file: str) -> dict[str, str]:
-    text = (ROOT / "requirements" / file).read_text(encoding="utf-8")
-    return {name.lower(): version for name, version in re.findall(r"^([\w.-]+)==(\S+)$", text, re.MULTILINE)}
+    return pins_of((ROOT / "requirements" / file).read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
@@ -57,7 +60,7 @@ def test_the_gpu_lock_has_the_versions_that_the_package_asks_for() -> None:
     assert gpu["vllm"] == "0.29.0"
     asked = (ROOT / "requirements" / "gpu.in").read_text(encoding="utf-8")
     for name, version in re.findall(r"^([\w-]+)(?:\[[^\]]*\])?==(\S+)$", asked, re.MULTILINE):
-        assert gpu[name.lower()] == version
+        assert gpu[plain(name)] == version
 
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
@@ -100,6 +103,61 @@ def test_a_launcher_config_is_what_ray_takes(file: Path) -> None:
     assert image is not None
     for command in [*config["head_start_ray_commands"], *config["worker_start_ray_commands"]]:
         assert list(CommandLine(image, []).check_text(command)) == []
+
+
+def imported(folder: Path) -> set[str]:
+    """Top-level names that the modules of a folder import, whether anybody calls them or not."""
+    found = set()
+    for file in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.partition(".")[0])
+    return found - sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("file", LAUNCHERS, ids=lambda file: file.name)
+def test_a_launchers_image_has_what_its_head_and_its_files_need(file: Path) -> None:
+    """The head's autoscaler loads the provider's module in the container, and all files come into it by rsync."""
+    from ray.autoscaler._private.providers import _NODE_PROVIDERS
+
+    config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    provider = _NODE_PROVIDERS[config["provider"]["type"]](config["provider"])
+    image = image_of(config["docker"]["image"])
+    assert image is not None
+    versions = {plain(name): version for name, version in image.versions.items()}
+    packages = importlib.metadata.packages_distributions()
+    needed = [
+        Requirement(packages[name][0]) for name in imported(Path(sys.modules[provider.__module__].__file__).parent)
+    ]
+    assert {"boto3", "botocore"} <= {one.name for one in needed}
+    seen: set[str] = set()
+    while needed:
+        one = needed.pop()
+        version = versions.get(plain(one.name))
+        assert version is not None and one.specifier.contains(version), f"{one}: the image has {version}"
+        if one.name.startswith(("boto", "s3transfer")) and one.name not in seen:
+            more = map(Requirement, importlib.metadata.requires(one.name) or [])
+            needed += [need for need in more if need.marker is None or need.marker.evaluate({"extra": ""})]
+        seen.add(one.name)
+
+
+@pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
+def test_an_image_has_the_programs_that_others_call_in_it(file: Path) -> None:
+    (system,) = [rest for word, rest in instructions(file.read_text(encoding="utf-8")) if "apt-get install" in rest]
+    assert {"rsync", "wget"} <= set(system.split())
+
+
+def test_a_lock_that_is_not_whole_is_told() -> None:
+    pins = pins_of("# a lock\nray==2.60.0\nPyYAML==6.0.4\ntorch==2.13.0\nold==1\n")
+    found = {"ray": "2.59.0", "pyyaml": "6.0.4", "torch": "2.13.0+cpu", "boto3": "1.44.8"}
+    report = {"install": [{"metadata": {"name": name, "version": version}} for name, version in found.items()]}
+    assert differences(pins, report) == [
+        "boto3: pinned not at all, installed 1.44.8",
+        "old: pinned 1, installed not at all",
+        "ray: pinned 2.60.0, installed 2.59.0",
+    ]
 
 
 def test_there_is_a_launcher() -> None:
