@@ -37,6 +37,8 @@ STORE_MB = 100
 """Object store of a node, MiB."""
 MARK = "TOOLACE_CLUSTER_NODE"
 """Environment variable that all processes of a node inherit, and are known by."""
+MADE = ".toolace-cluster"
+"""File by which a directory is known as a cluster's: the names in it of all that `up` made, a line each."""
 
 
 class ClusterProblem(Exception):
@@ -114,7 +116,7 @@ class LocalCluster:
         self.place = place
         self.nodes: list[Node] = []
         self.ports: dict[str, int] = {}
-        if (place / "state.json").is_file():
+        if (place / MADE).is_file() and (place / "state.json").is_file():
             state = json.loads((place / "state.json").read_text(encoding="utf-8"))
             self.nodes = [Node(**node) for node in state["nodes"]]
             self.ports = state["ports"]
@@ -151,7 +153,10 @@ class LocalCluster:
                 "TOOLACE_CLUSTER_DIR to a short path, such as /tmp/tc"
             )
         self.down()
-        self.place.mkdir(mode=0o700, parents=True)
+        if self.place.is_dir() and any(self.place.iterdir()):
+            raise ClusterProblem(f"{self.place} holds {self._others()}. Set TOOLACE_CLUSTER_DIR to another place")
+        self.place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.note(MADE, "token", "state.json")
         self.token_path.touch(mode=0o600)
         self.token_path.write_text(secrets.token_hex(32), encoding="ascii")
         try:
@@ -190,21 +195,55 @@ class LocalCluster:
             return []
         return [node for node in nodes if node["state"] == "ALIVE"]
 
-    def down(self, *, keep_logs: bool = False) -> None:
-        """End what `up` started, workers first, and delete the state."""
+    def down(self, *, keep_logs: bool = False) -> list[str]:
+        """End what `up` started, workers first, and delete what it made; names of other files there, which stay.
+
+        Raises `ClusterProblem` for a directory with files that no `up` has made.
+        """
+        if not self.place.is_dir():
+            return []
+        if not (self.place / MADE).is_file():
+            if any(self.place.iterdir()):
+                raise ClusterProblem(
+                    f"{self.place} is no directory of a cluster and holds {self._others()}. Set TOOLACE_CLUSTER_DIR to "
+                    "the cluster's place"
+                )
+            return []
         for node in reversed(self.nodes):
             node.end()
         self.nodes = []
-        if self.place.is_dir() and not keep_logs:
-            if any(self.place.iterdir()) and not self.token_path.is_file():
-                raise ClusterProblem(f"{self.place} holds other files. Set TOOLACE_CLUSTER_DIR to another place")
-            shutil.rmtree(self.place)
-        (self.place / "state.json").unlink(missing_ok=True)
+        if keep_logs:
+            (self.place / "state.json").unlink(missing_ok=True)
+            return []
+        for name in reversed(self._made()):  # the marker last: what is cut off here can be done again
+            path = self.place / name
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        left = sorted(path.name for path in self.place.iterdir())
+        if not left:
+            self.place.rmdir()
+        return left
+
+    def note(self, *names: str) -> None:
+        """Names of files or directories that belong to the cluster, and go with it."""
+        with (self.place / MADE).open("a", encoding="utf-8") as marker:
+            marker.writelines(f"{name}\n" for name in names if name not in self._made())
+
+    def _made(self) -> list[str]:
+        names = (self.place / MADE).read_text(encoding="utf-8").splitlines()
+        return [name for name in names if name not in ("", ".", "..") and "/" not in name]
+
+    def _others(self) -> str:
+        names = sorted(path.name for path in self.place.iterdir())
+        return f"files that are not its own ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
 
     def _start(self, name: str, options: Sequence[str], agent_port: int, env: dict[str, str] | None) -> None:
         mark = f"{name}-{secrets.token_hex(8)}"
         # A directory for each node, as on machines of their own: they unpack jobs' files over each other's otherwise.
         temp = self.place / f"n{len(self.nodes)}"
+        self.note(temp.name, f"{name}.log")
         shutil.rmtree(temp, ignore_errors=True)
         command = [
             sys.executable, "-m", "ray.scripts.scripts", "start", *options,
@@ -306,7 +345,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             cluster.up(options.workers, options.cpus, gpus=options.gpus)
             show(cluster)
         elif options.command == "down":
-            cluster.down()
+            if left := cluster.down():
+                print(
+                    f"{cluster.place} stays, with files that are not the cluster's: {', '.join(left)}", file=sys.stderr
+                )
         elif not cluster.nodes:
             print(f"no cluster in {cluster.place}. Start one: cluster/local.sh up", file=sys.stderr)
             return 1

@@ -77,6 +77,7 @@ class ScalingCluster(LocalCluster):
             },
         }
         path = self.place / "autoscaling.json"
+        self.note(path.name)
         path.write_text(json.dumps(config))
         return [f"--autoscaling-config={path}"]
 

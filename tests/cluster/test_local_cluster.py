@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -12,7 +14,7 @@ from cluster_runs import ROOT, call
 
 sys.path.insert(0, str(ROOT / "cluster"))
 
-from local_cluster import LONGEST_DIR, MARK, LocalCluster, Node, free_ports
+from local_cluster import LONGEST_DIR, MADE, MARK, LocalCluster, Node, free_ports
 
 SLEEP = "import subprocess, sys, time; subprocess.Popen(['sleep', '600']); time.sleep(600)"
 
@@ -21,12 +23,45 @@ def test_status_and_down_without_a_cluster(tmp_path: Path) -> None:
     env = {"TOOLACE_CLUSTER_DIR": str(tmp_path / "c"), "PYTHON": sys.executable}
     assert "no cluster in" in call(["cluster/local.sh", "status"], env, code=1)
     assert call(["cluster/local.sh", "down"], env) == ""
-    (tmp_path / "c").mkdir()
-    (tmp_path / "c" / "precious").touch()
-    assert "holds other files" in call(["cluster/local.sh", "down"], env, code=1)
-    assert (tmp_path / "c" / "precious").exists()
     long = tmp_path / ("x" * LONGEST_DIR)
     assert "too long for the sockets" in call(["cluster/local.sh", "up"], {"TOOLACE_CLUSTER_DIR": str(long)}, code=1)
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A directory whose path leaves room for sockets below it."""
+    with tempfile.TemporaryDirectory(prefix="tc-", dir="/tmp") as place:
+        yield Path(place)
+
+
+def test_a_directory_that_is_not_a_clusters_is_left_alone(short: Path) -> None:
+    """Whatever its files are called: only the marker that `up` writes tells that they are a cluster's."""
+    place = short / "hf"
+    env = {"TOOLACE_CLUSTER_DIR": str(place), "PYTHON": sys.executable}
+    place.mkdir()
+    assert call(["cluster/local.sh", "down"], env) == "" and place.is_dir()
+    for name in ("token", "state.json"):
+        (place / name).write_text("secret")
+        assert "no cluster in" in call(["cluster/local.sh", "status"], env, code=1)
+        for command in ("down", "up"):
+            said = call(["cluster/local.sh", command], env, code=1)
+            assert "is no directory of a cluster" in said and name in said and "TOOLACE_CLUSTER_DIR" in said, said
+            assert (place / name).read_text() == "secret"
+
+
+def test_down_deletes_what_up_made_and_nothing_else(tmp_path: Path) -> None:
+    cluster = LocalCluster(tmp_path)
+    cluster.note(MADE, "token", "state.json", "n0")
+    cluster.note("n0", "head.log")
+    assert (tmp_path / MADE).read_text().split() == [MADE, "token", "state.json", "n0", "head.log"]
+    (tmp_path / "n0" / "session_1").mkdir(parents=True)
+    (tmp_path / "token").touch()
+    (tmp_path / "notes").write_text("mine")
+    env = {"TOOLACE_CLUSTER_DIR": str(tmp_path), "PYTHON": sys.executable}
+    assert "stays, with files that are not the cluster's: notes" in call(["cluster/local.sh", "down"], env)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes"]
+    (tmp_path / MADE).write_text(f"{MADE}\n../{tmp_path.name}\n..\n.\n")
+    assert LocalCluster(tmp_path).down() == ["notes"]
 
 
 def test_ports_are_different() -> None:
@@ -78,6 +113,7 @@ def test_state_is_kept(tmp_path: Path, node: Node) -> None:
     state = {"ports": {"gcs": 1, "dashboard": 2, "client": 3, "agent": 4}, "nodes": [asdict(node)]}
     (tmp_path / "state.json").write_text(json.dumps(state))
     (tmp_path / "token").touch()
+    LocalCluster(tmp_path).note(MADE, "token", "state.json")
     env = {"TOOLACE_CLUSTER_DIR": str(tmp_path), "PYTHON": sys.executable}
     said = call(["cluster/local.sh", "status"], env)
     assert f"# worker-1: running (process {node.pid})" in said
