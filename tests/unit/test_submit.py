@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -124,6 +125,47 @@ def test_a_run_that_a_job_works_on_is_refused(tmp_path: Path, status: str) -> No
         jobs_of(table).submit("demo", ["run"], place="/r/demo", working_dir=tmp_path)
     assert not table.sent
     assert jobs_of(table).submit("demo", ["run"], place="/other/demo", working_dir=tmp_path) == "demo-3"
+
+
+class Taken(Table):
+    """A job table in which somebody else's submission arrives between the look at it and ours."""
+
+    def submit_job(self, **job: Any) -> str:
+        said = "Traceback (most recent call last):\n  File x, line 1, in submit\n    raise ValueError(\nValueError: "
+        if job["submission_id"] == "demo-2":
+            said += "Job with submission_id demo-2 already exists. Please use a different submission_id.\n"
+        else:
+            said += "The runtime environment is too large.\n"
+        raise RuntimeError(f"Request failed with status code 500: {said}.")
+
+
+def test_an_attempt_that_another_submission_took_is_told_with_the_way_out(tmp_path: Path) -> None:
+    jobs = jobs_of(Taken(("demo-1", "STOPPED", "/r/demo")))
+    match = r"^cannot submit demo-2 .*: its id is taken, .*toolace submit --name demo --follow.*--stop"
+    with pytest.raises(ClusterError, match=match):
+        jobs.submit("demo", ["run"], place="/r/demo", working_dir=tmp_path)
+    with pytest.raises(ClusterError, match=r"^cannot submit other-1 .*8265: ValueError: The runtime .* too large$"):
+        jobs.submit("other", ["run"], working_dir=tmp_path)
+
+
+def test_a_cluster_that_does_not_answer_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray.exceptions import RpcError
+
+    monkeypatch.setattr(jobs_module, "KNOCK_S", 0.1)
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "")  # put back afterwards
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(ClusterError, match=rf"^cannot reach the cluster at {address}: .*refused.*--address http"):
+            Jobs(address)
+        taken.listen()
+
+        def client() -> Any:
+            raise RpcError("Timed out while waiting for GCS to become available")
+
+        monkeypatch.setattr("ray.job_submission.JobSubmissionClient", client)
+        with pytest.raises(ClusterError, match=rf"^cannot reach the cluster at {address}: Timed out.*--address http"):
+            Jobs(address)
 
 
 def test_a_working_directory_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def _join(address: str, **options: Any) -> None:
 
     where = address if address != "auto" else os.environ.get("RAY_ADDRESS", "auto")
     try:
-        _knock(where)
+        knock(where, KNOCK_S)
         ray.init(address=address, **options)
     except Exception as error:  # Ray raises several unrelated types here
         ray.shutdown()
@@ -121,18 +121,18 @@ def _join(address: str, **options: Any) -> None:
         ) from error
 
 
-def _knock(where: str) -> None:
+def knock(where: str, seconds: float) -> None:
     """Open and close a connection to a `HOST:PORT`: where nothing listens Ray itself tries for minutes, in silence.
 
-    A head that starts again is given `KNOCK_S`. Raises `OSError`.
+    A head that starts again is given so many seconds. Raises `OSError`.
     """
     host, separator, port = where.removeprefix("ray://").rpartition(":")
     if not separator or not port.isdigit():
         return
-    end = time.monotonic() + KNOCK_S
+    end = time.monotonic() + seconds
     while True:
         try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
+            socket.create_connection((host.strip("[]"), int(port)), timeout=seconds).close()
             return
         except OSError:
             if time.monotonic() > end:

@@ -18,7 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from toolace.errors import ClusterError, ConfigError
+from toolace.rounds.cluster import knock
 
+KNOCK_S = 3.0
+"""Seconds in which a GCS must answer: Ray's client waits for half a minute where nothing listens."""
 STOP_S = 60
 """Seconds that a stopped driver has to leave its run in order, before Ray kills it (Ray's own default: 3)."""
 _ENDED = frozenset({"STOPPED", "SUCCEEDED", "FAILED"})
@@ -57,6 +60,8 @@ class Jobs:
         from ray.job_submission import JobSubmissionClient
 
         with self._explained("reach"):
+            if "://" not in self._where:
+                knock(self._where, KNOCK_S)
             self._client: Any = JobSubmissionClient()
 
     def attempts(self, name: str) -> list[Attempt]:
@@ -98,16 +103,24 @@ class Jobs:
         refuse_living(name, place, attempts)
         attempt = f"{name}-{attempts[-1].number + 1 if attempts else 1}"
         with self._explained(f"submit {attempt} to"):
-            self._client.submit_job(
-                entrypoint=shlex.join(["python", "-m", "toolace", *command]),
-                submission_id=attempt,
-                metadata={_PLACE: place},
-                runtime_env={
-                    "working_dir": str(working_dir),
-                    "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S), **(env or {})},
-                },
-                **({"entrypoint_num_cpus": cpus} if cpus else {}),
-            )
+            try:
+                self._client.submit_job(
+                    entrypoint=shlex.join(["python", "-m", "toolace", *command]),
+                    submission_id=attempt,
+                    metadata={_PLACE: place},
+                    runtime_env={
+                        "working_dir": str(working_dir),
+                        "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S), **(env or {})},
+                    },
+                    **({"entrypoint_num_cpus": cpus} if cpus else {}),
+                )
+            except RuntimeError as error:
+                if "already exists" not in str(error):
+                    raise
+                raise ClusterError(
+                    f"its id is taken, for another submission of {name} came first. Follow that one (toolace "
+                    f"submit --name {name} --follow), or stop it (--stop)"
+                ) from error
         return attempt
 
     def follow(self, attempt: str, show: Callable[[str], None]) -> Attempt:
@@ -139,7 +152,7 @@ class Jobs:
 
     @contextmanager
     def _explained(self, doing: str) -> Iterator[None]:
-        from ray.exceptions import AuthenticationError
+        from ray.exceptions import AuthenticationError, RayError
 
         try:
             yield
@@ -148,7 +161,7 @@ class Jobs:
                 f"cannot {doing} the cluster at {self._where}: it refuses this token, or wants one ({_first(error)}). "
                 "Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's token"
             ) from error
-        except (ConnectionError, TimeoutError) as error:
+        except (ConnectionError, TimeoutError, RayError) as error:
             raise ClusterError(
                 f"cannot {doing} the cluster at {self._where}: {_first(error)}. Check that it runs and that this "
                 "machine reaches its dashboard: --address http://HEAD:8265, or RAY_ADDRESS"
@@ -212,4 +225,6 @@ def _clock(seconds: float | None) -> str:
 
 
 def _first(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    """What an error says, as one line: the first, or the last one of a server's traceback."""
+    lines = [line.strip() for line in str(error).splitlines() if re.search(r"\w", line)] or [type(error).__name__]
+    return lines[-1 if "Traceback (most recent call last)" in lines[0] else 0].rstrip(".")
