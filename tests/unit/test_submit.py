@@ -34,13 +34,48 @@ def test_other_commands_are_known_by_their_directory_or_their_settings(tmp_path:
     assert what_runs(["evaluate", "--data", "x", "--out", "s3://b/scores/"], ROOT) == ("scores", "s3://b/scores/")
     assert what_runs(["doctor"], ROOT) == ("doctor", None)
     assert what_runs([], ROOT) == (None, None)
+    assert what_runs(["data", "check", "rows.jsonl"], ROOT) == ("data", None)
     settings = tmp_path / "other.yaml"
-    settings.write_text("name: other\nunknown: {to: run}\n")
-    command = ["evolve", "--config", str(settings)]
-    assert what_runs(command, ROOT) == ("other", None)
-    assert what_runs([*command, "--set", "root=/mnt/runs/", "--set", "name=b"], ROOT) == ("b", "/mnt/runs/b")
-    with pytest.raises(ConfigError, match="expected one argument"):
-        what_runs(["evaluate", "--out"], ROOT)
+    settings.write_text("name: other\nroot: /mnt/runs\n")
+    command = ["evolve", "--config", "other.yaml"]
+    assert what_runs(command, tmp_path) == ("other", "/mnt/runs/other")
+    assert what_runs([*command, "--set", "root=/mnt/runs/", "--set", "name=b"], tmp_path) == ("b", "/mnt/runs/b")
+
+
+@pytest.mark.parametrize(
+    ("command", "match"),
+    [
+        (
+            ["evolve", "--config", "configs/demo_evolve.yaml", "--set", "evolve.round=1"],
+            r"evolve\.round: .*near it: rounds",
+        ),
+        (["evolve", "--config", "nothing.yaml"], r"nothing\.yaml"),
+        (["evaluate", "--data", "x", "--out", "/s", "--set", "refine.max_round=1"], r"refine\.max_round"),
+        (["evaluate", "--data", "x"], "--out DIR"),
+        (["evaluate", "--data", "x", "--out", "/s", "--limit", "3"], "--limit: for a benchmark only"),
+        (["evaluate", "--benchmark", "bfcl", "--data", "x", "--predictions", "p", "--out", "/s"], "--out: scoring"),
+        (["probe", "--data", "x", "--out", "/s", "--set", "probe.k=0"], r"probe\.k"),
+    ],
+)
+def test_settings_that_the_command_would_refuse(command: list[str], match: str) -> None:
+    with pytest.raises(ConfigError, match=rf"(?s){match}"):
+        what_runs(command, ROOT)
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("evaluate", "--dat", "x"), "No such option: --dat"),
+        (("evaluate", "--out", "/s"), "Missing option '--data'"),
+        (("evolve", "--config"), "requires an argument"),
+        (("nonsense",), "No such command 'nonsense'"),
+        (("data", "chek"), "No such command 'chek'"),
+    ],
+)
+def test_options_that_the_command_would_refuse(table: Table, command: tuple[str, ...], said: str) -> None:
+    done = invoke("--", *command)
+    assert done.exit_code == 2 and said in done.output
+    assert not table.sent
 
 
 def test_results_in_a_copy_of_the_working_directory_are_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -52,33 +53,14 @@ def evaluate(
     """Accuracy on samples, directly and with refinement; records in OUT/model/eval-test. With --benchmark the scores of
     a model on a benchmark, in OUT/scores.json; with --predictions too, those of outputs that exist."""
     options: dict[str, object] = {
-        "--out": out, "--model": model, "--config": config, "--set": set_, "--predictions": predictions,
-        "--verdicts": verdicts, "--categories": categories, "--limit": limit, "--official": official,
+        "out": out, "model": model, "config": config, "set": set_, "predictions": predictions, "verdicts": verdicts,
+        "categories": categories, "limit": limit, "official": official,
     }  # fmt: skip
-    given = [name for name, value in options.items() if value]
-    if benchmark is None:
-        ours = ("--predictions", "--verdicts", "--categories", "--limit", "--official")
-        if wrong := [name for name in given if name in ours]:
-            raise ConfigError(f"{', '.join(wrong)}: for a benchmark only; name it with --benchmark")
-    elif predictions is not None:
-        if wrong := [name for name in given if name not in ("--predictions", "--verdicts", "--official")]:
-            raise ConfigError(
-                f"{', '.join(wrong)}: scoring outputs that exist takes no model and no settings; leave it out"
-            )
+    check_options(benchmark, options)
+    if benchmark is not None and predictions is not None:
         benchmarks.score(benchmark, data, predictions, verdicts, official, json_)
         return
-    elif out is None:
-        from toolace.evaluation.benchmarks import benchmark_named
-
-        name = benchmark_named(benchmark).name
-        raise ConfigError(
-            f"{name} needs --out DIR for the answers and scores of a model (--model), or --predictions FILE with "
-            'outputs that exist (JSON lines {"id", "output"})'
-        )
-    elif verdicts is not None:
-        raise ConfigError("--verdicts belongs to --predictions: those of a model are in OUT/verdicts-ARM.jsonl")
-    if out is None:
-        raise typer.BadParameter("a directory for the results is needed", param_hint="'--out'")
+    assert out is not None  # or it was refused
     settings = stage_settings(config, set_, model)
     if benchmark is not None:
         benchmarks.run(settings, benchmark, data, out, categories, limit, official, json_)
@@ -95,3 +77,29 @@ def evaluate(
             f"{name:<12} {arm['accuracy']:7.1%}   {arm['mean_calls']:.2f} calls/query   "
             f"{arm['repairs']} repaired, {arm['regressions']} broken"
         )
+
+
+def check_options(benchmark: str | None, options: Mapping[str, object]) -> None:
+    """Refuse options, by their names, that do not go together. Raises `ConfigError`."""
+    given = [f"--{name}" for name, value in options.items() if value]
+    if benchmark is None:
+        ours = ("--predictions", "--verdicts", "--categories", "--limit", "--official")
+        if wrong := [name for name in given if name in ours]:
+            raise ConfigError(f"{', '.join(wrong)}: for a benchmark only; name it with --benchmark")
+        if "--out" not in given:
+            raise ConfigError("a directory for the results is needed: --out DIR")
+    elif "--predictions" in given:
+        if wrong := [name for name in given if name not in ("--predictions", "--verdicts", "--official")]:
+            raise ConfigError(
+                f"{', '.join(wrong)}: scoring outputs that exist takes no model and no settings; leave it out"
+            )
+    elif "--out" not in given:
+        from toolace.evaluation.benchmarks import benchmark_named
+
+        name = benchmark_named(benchmark).name
+        raise ConfigError(
+            f"{name} needs --out DIR for the answers and scores of a model (--model), or --predictions FILE with "
+            'outputs that exist (JSON lines {"id", "output"})'
+        )
+    elif "--verdicts" in given:
+        raise ConfigError("--verdicts belongs to --predictions: those of a model are in OUT/verdicts-ARM.jsonl")

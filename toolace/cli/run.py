@@ -17,7 +17,7 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the plan: r
 
 def run(config: ConfigOption = None, set_: SetOption = None, dry_run: DryRunOption = False) -> None:
     """Run rounds of model-aware training (ToolACE-R); the same command again continues where it stopped."""
-    settings = _settings(config, set_)
+    settings = run_settings(config, set_)
     if dry_run:
         _print_plan(settings, "rounds")
         return
@@ -28,7 +28,7 @@ def run(config: ConfigOption = None, set_: SetOption = None, dry_run: DryRunOpti
 
 def evolve(config: ConfigOption = None, set_: SetOption = None, dry_run: DryRunOption = False) -> None:
     """Learn tools by sub-tasks, then evolve on the model's own data (ToolACE-DEV); the same command again continues."""
-    settings = _settings(config, set_)
+    settings = run_settings(config, set_)
     if dry_run:
         _print_plan(settings, "evolve")
         return
@@ -37,7 +37,8 @@ def evolve(config: ConfigOption = None, set_: SetOption = None, dry_run: DryRunO
     run_evolve(settings)
 
 
-def _settings(config: Path | None, overrides: list[str] | None) -> Config:
+def run_settings(config: Path | None, overrides: list[str] | None) -> Config:
+    """The settings of a run: file and overrides. Raises `ConfigError`."""
     settings = load_config(config, overrides or [])
     if settings.engine.kind == "scripted":
         raise ConfigError(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from toolace.cli.evaluate import check_options
+from toolace.cli.run import run_settings
 from toolace.config import apply_override, load_config
 from toolace.errors import ConfigError
 from toolace.rounds.cluster import is_relative
 from toolace.settings_file import read_settings
+
+_STAGES = ("probe", "select", "train", "evaluate", "refine")
+"""Commands with a run's settings and no run."""
 
 
 def submit(
@@ -95,29 +99,46 @@ def submit(
 
 
 def what_runs(command: Sequence[str], working_dir: Path) -> tuple[str | None, str | None]:
-    """The name of a command's job and the directory of its results, as far as its options tell. `run`'s settings are
-    validated, so that what cannot run is refused here."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--config", "-c")
-    parser.add_argument("--set", action="append", default=[])
-    parser.add_argument("--out")
-    try:
-        options, _ = parser.parse_known_args(list(command[1:]))
-    except argparse.ArgumentError as error:
-        raise ConfigError(f"cannot read the command after --: {error}") from None
-    file = working_dir / options.config if options.config else None
-    if command and command[0] == "run":
-        settings = load_config(file, options.set)
+    """The name of a command's job and the directory of its results, as far as its options tell.
+
+    Options and settings are checked as the command itself checks them, so that what cannot run is refused here.
+    """
+    if not command:
+        return None, None
+    options = options_of(command)
+    file = working_dir / options["config"] if options.get("config") else None
+    overrides = list(options.get("set_") or ())
+    if command[0] in ("run", "evolve"):
+        settings = run_settings(file, overrides)
         return settings.name, settings.run_dir
-    if options.out:
-        return options.out.rstrip("/").rpartition("/")[2], options.out
+    if command[0] in _STAGES:
+        load_config(file, overrides)
+    if command[0] == "evaluate":
+        rest = {
+            name.rstrip("_"): value for name, value in options.items() if name not in ("benchmark", "data", "json_")
+        }
+        check_options(options["benchmark"], rest)
+    if out := options.get("out"):
+        return str(out).rstrip("/").rpartition("/")[2], str(out)
     if file is None:
-        return (command[0] if command else None), None
+        return command[0], None
     data = read_settings(file)
-    for one in options.set:
+    for one in overrides:
         apply_override(data, one)
     name = str(data.get("name", command[0]))
     return name, f"{str(data['root']).rstrip('/')}/{name}" if "root" in data else None
+
+
+def options_of(command: Sequence[str]) -> dict[str, Any]:
+    """A command's options by their parameters' names, as the command line reads them; what it refuses ends as there."""
+    from toolace.cli.main import app
+
+    found: Any = typer.main.get_command(app)
+    context, rest = found.make_context("toolace", list(command)), list(command)
+    while hasattr(found, "resolve_command"):  # a group of commands
+        name, found, rest = found.resolve_command(context, rest)
+        context = found.make_context(name, rest, parent=context)
+    return dict(context.params)
 
 
 def check_reachable(place: str) -> None:
