@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,18 @@ class KillOnce:
         if bytes(request.prompt).decode() == self.at and not self.flag.exists():
             self.flag.touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        return shout(request)
+
+
+class HangAt:
+    """Answers as `shout`, but never comes to an answer of some questions."""
+
+    def __init__(self, *questions: str) -> None:
+        self.questions = questions
+
+    def __call__(self, request: Generate) -> tuple[int, ...]:
+        if bytes(request.prompt).decode() in self.questions:
+            threading.Event().wait()
         return shout(request)
 
 

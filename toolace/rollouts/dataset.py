@@ -156,7 +156,7 @@ def run_rollouts(
         except ToolaceError:
             raise
         except Exception as error:
-            raise _explain(error, states) from error
+            raise _explain(error, states, rollout) from error
     for state in states:
         state.check_errors()
         state.check_whole()
@@ -211,11 +211,24 @@ def _progress(state: _Job) -> Progress:
     return Progress(state.job.name, state.counts, state.index.rows, state.own_rows / seconds if seconds > 0 else 0.0)
 
 
-def _explain(error: BaseException, states: Sequence[_Job]) -> ToolaceError:
+def _explain(error: BaseException, states: Sequence[_Job], rollout: RolloutConfig) -> ToolaceError:
     """A `RolloutError` with an engine's last words, or with what Ray said."""
+    from ray.data.exceptions import ExecutionTimeoutError
+
     words = [s.out.read_json(LAST_WORDS)["error"] for s in states[:1] if s.out.exists(LAST_WORDS)]
     for state in states[:1]:
         state.out.delete(LAST_WORDS)
+    if (
+        isinstance(error, ExecutionTimeoutError) and not words
+    ):  # its own advice is a setting of Ray's that this one stands before
+        done, shards = sum(sum(state.done) for state in states), sum(len(state.done) for state in states)
+        return RolloutError(
+            f"the rollout stopped: nothing moved for rollout.no_progress_s={rollout.no_progress_s:g} s; {done} of "
+            f"{shards} shards are published and stay. An engine hangs, or actors found no place: look at the nodes of "
+            "the cluster and their free CPUs and GPUs (`ray status`) and at the logs of the actors, and run the same "
+            "command again to go on. Where a shard takes longer, or new nodes do until they have the image and the "
+            "model, raise rollout.no_progress_s"
+        )
     return RolloutError(
         f"the rollout stopped: {words[0] if words else describe(error)[:2000]}. What was published stays: "
         "run the same command again to go on"
