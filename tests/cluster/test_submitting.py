@@ -109,13 +109,30 @@ def test_a_submitted_evaluation_on_a_shared_directory(local_cluster: Any, refere
     assert found == list(read_records(reference.at("base/eval-test"))) and len(found) == 16
 
 
+def scores(summary: dict[str, Any]) -> Any:
+    """What a run of evolution scored: of its base, and of each stage."""
+    stages = [(stage["name"], stage["scores"]) for stage in summary["stages"]]
+    return summary["stopped"], summary["base"], stages, summary["rounds"]
+
+
 def test_a_submitted_evolution_ends_as_one_in_a_process(local_cluster: Any, evolution: Any, tmp_path: Path) -> None:
-    command = ["python", "ray_jobs/evolve.py", "--config", "configs/demo_evolve.yaml"]
-    for setting in (*EVOLUTION, "evolve.rounds=1", f"root={tmp_path}"):
-        command += ["--set", setting]
-    said = call([*RAY, "job", "submit", "--working-dir", ".", "--", *command], local_cluster.environment, code=1)
-    assert str(evolution.error).replace(str(evolution.run), str(tmp_path / "demo-evolve")) in said, said
-    ours, theirs = Store(str(tmp_path / "demo-evolve")), Store(str(evolution.run))
+    """First what there is without rounds, which succeeds; then a round, which a model of a few steps ends with an
+    error: it is the same, and what was made before stays."""
+    env = local_cluster.environment
+    settings = ["--config", "configs/demo_evolve.yaml"]
+    for setting in (*EVOLUTION, f"root={tmp_path}"):
+        settings += ["--set", setting]
+    said = call([*TOOLACE, "submit", "--follow", "--", "evolve", *settings, "--set", "evolve.rounds=0"], env)
+    assert said.rstrip().endswith("demo-evolve-1 is succeeded"), said
+    run = tmp_path / "demo-evolve"
+    summary = json.loads((run / "summary.json").read_text())
+    assert scores(summary) == scores(evolution.summary)
+    made = {path: path.stat().st_mtime_ns for path in run.rglob("*.parquet")}
+    said = call([*RAY, "job", "submit", "--working-dir", ".", "--", "python", "ray_jobs/evolve.py", *settings,
+                 "--set", "evolve.rounds=1"], env, code=1)  # fmt: skip
+    assert str(evolution.error).replace(str(evolution.run), str(run)) in said, said
+    assert made.items() <= {path: path.stat().st_mtime_ns for path in run.rglob("*.parquet")}.items()
+    ours, theirs = Store(str(run)), Store(str(evolution.run))
     models = ("base", "adaption", "decomposed")
     for stage in (*(f"{model}/{part}-test" for model in models for part in ("eval", "tasks")), "evolve-1/evolve"):
         found = list(read_records(ours.at(stage)))
