@@ -148,5 +148,5 @@ def test_the_shipped_file_has_the_rows_of_the_papers_ablation(tmp_path: Path, ti
     assert evolve["one_vote"].votes == 1 and not evolve["no_rules"].rules
     assert {run.scored for run in runs} == {"last", "decomposed", "evolve-1", "evolve-2"}
     plan = count_plan(runs, SharedStages(tmp_path / "stages"))
-    # of each seed: stages 1 and 2, three rounds; three other stages 2; a round of one vote, of no rules, of strict votes
+    # a seed: stages 1 and 2, three rounds; three other stages 2; a round of one vote, of no rules, of strict votes
     assert plan["trainings"] == 3 * (2 + 3 + 3 + 3)

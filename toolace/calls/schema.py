@@ -84,8 +84,9 @@ class Sample(_Frozen):
 
 
 def canonical_json(value: Any) -> str:
-    """JSON text that is equal for equal values: sorted keys, no spaces, unicode kept. For keys and hashes, not to be read
-    back: a model sees parameters and arguments in the order in which they were given."""
+    """JSON text that is equal for equal values: sorted keys, no spaces, unicode kept.
+
+    For keys and hashes, not to be read back: a model sees parameters and arguments in the order in which they came."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
