@@ -201,30 +201,81 @@ def test_an_evolve_run_whose_object_storage_fails_for_a_while(
     assert outcome(root) == whole
 
 
+def test_an_evolve_run_whose_object_storage_stays_broken_can_go_on(
+    object_server: Any, undisturbed_run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shard of an actor's, then the driver's publishing of what was trained on it, cannot be written however often
+    it is tried: each ends the run, and it goes on from there."""
+    whole, _ = undisturbed_run("evolve")
+    for name, value in object_server.environment.items():
+        monkeypatch.setenv(name, value)
+    root = f"{object_server.bucket('lost-evolve')}/runs"
+    env = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "RAY_worker_niceness": "0"}
+    run = Store(f"{root}/small")
+    for broken, begun in (("evolve-1/evolve/part-00002.parquet", "evolve"), ("evolve-1/train/done.json", "train")):
+        with object_server.failing(10**9, Budget(10**9, f"/small/{broken}")):
+            said = call([*SCRIPTED, "evolve", root], env, code=1)
+        assert f"error: cannot write {run.at(broken)}" in said and "same command again" in said, said
+        assert run.exists(f"evolve-1/{begun}/begun.json") and not run.exists(f"evolve-1/{begun}/done.json")
+        assert not run.exists("lock.json") and not run.exists("summary.json")
+    call([*SCRIPTED, "evolve", root], env)
+    assert outcome(root) == whole
+
+
 def copy_samples(place: Store) -> None:
     from toolace.data.shards import write_shards
 
     write_shards(make_samples(ROWS), place.sub("samples"), 5)
 
 
-def test_a_training_whose_object_storage_fails_for_a_while(
-    local_cluster: Any, object_server: Any, env: dict[str, str], places: Any, undisturbed: list[dict[str, Any]]
-) -> None:
-    place = Store(f"{object_server.bucket('train')}/run")
+def training_on(bucket: str, places: tuple[Path, Path], **changes: Any) -> Store:
+    """All that a driver needs to train below a bucket: model, tokens and settings."""
+    place = Store(f"{bucket}/run")
     for name, folder in zip(("model", "tokens"), places, strict=True):
         for file in folder.iterdir():
             place.write(f"{name}/{file.name}", file.read_bytes())
     spec = TrainSpec.model_validate(
-        {**make_spec(*places, Path("/nowhere"), **SETTINGS).model_dump(),
+        {**make_spec(*places, Path("/nowhere"), **{**SETTINGS, **changes}).model_dump(),
          "model": place.at("model"), "tokens": place.at("tokens"), "out": place.at("out")}
     )  # fmt: skip
     place.write("spec.json", spec.model_dump_json().encode())
+    return place
+
+
+def test_a_training_whose_object_storage_fails_for_a_while(
+    local_cluster: Any, object_server: Any, env: dict[str, str], places: Any, undisturbed: list[dict[str, Any]]
+) -> None:
+    place = training_on(object_server.bucket("train"), places)
     budget = Budget(7, "/out/checkpoints/step-", "/out/checkpoints/index.json", "/out/model/", "/out/result.json")
     with object_server.failing(10**9, budget):
         call([*DRIVER, "train", place.uri], env)
     assert not any(budget.left.values()), budget.left
     assert_same(place.sub("out"), undisturbed)
     assert_no_paths_of_this_node(place, places)
+
+
+def test_object_storage_that_stays_broken_stops_a_training_that_can_go_on(
+    local_cluster: Any, object_server: Any, env: dict[str, str], places: Any, undisturbed: list[dict[str, Any]]
+) -> None:
+    """First no checkpoint after the first can be written, then no part of the model that is published."""
+    place = training_on(object_server.bucket("lost-train"), places, max_failures=0)
+    out = place.sub("out")
+    for broken in ("checkpoints/step-000010/", "model/"):
+        with object_server.failing(10**9, Budget(10**9, f"/out/{broken}")):
+            said = call([*DRIVER, "train", place.uri], env, code=1)
+        place_told = out.at(broken).removesuffix("/")
+        assert f"error: training in {out.uri} failed" in said and f"cannot write {place_told}" in said, said
+        assert said.rstrip().endswith("run the same command again. It continues from the latest checkpoint"), said
+        assert (
+            out.exists("checkpoints/index.json")
+            and not out.exists("result.json")
+            and not out.exists("model/config.json")
+        )
+    seen = len(object_server.seen)
+    call([*DRIVER, "train", place.uri], env)
+    assert_same(out, undisturbed)
+    written = [path for method, path in object_server.seen[seen:] if method in ("PUT", "POST")]
+    assert not [path for path in written if "/out/checkpoints/step-000005/" in path], "it began anew"
 
 
 def assert_no_paths_of_this_node(place: Store, places: tuple[Path, Path]) -> None:

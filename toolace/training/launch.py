@@ -122,12 +122,15 @@ def _fit(spec: TrainSpec) -> None:
                 "then run the same command again"
             ) from error
         cause = _cause(error)
-        first = f"Free space in {spec.out}, then run" if "No space left" in cause else "Run"
+        way = "Run the same command again to continue from the latest checkpoint"
         if isinstance(error, ray.exceptions.OutOfMemoryError):
-            cause, first = "Ray ended it, for this machine ran out of memory", "Free some, then run"
+            cause, way = "Ray ended it, for this machine ran out of memory", f"Free some, then r{way[1:]}"
+        elif "No space left" in cause:
+            way = f"Free space in {spec.out}, then r{way[1:]}"
+        elif cause.endswith("run the same command again"):  # storage says so too
+            way = "It continues from the latest checkpoint"
         raise TrainingError(
-            f"training in {spec.out} failed and was restarted {settings.max_failures} times at the most: "
-            f"{cause}. {first} the same command again to continue from the latest checkpoint"
+            f"training in {spec.out} failed and was restarted {settings.max_failures} times at the most: {cause}. {way}"
         ) from error
     finally:
         if threading.current_thread() is threading.main_thread():
