@@ -52,7 +52,7 @@ test-unit: install  ## The tests that take seconds
 
 K8S_DIR ?= k8s
 k8s-check: install  ## Check Kubernetes manifests without a cluster (K8S_DIR=DIR for others than k8s/)
-	$(BIN)/python -m k8s.check $(K8S_DIR)
+	$(BIN)/python -m k8s.check "$(K8S_DIR)"
 
 image-check: install  ## The steps of cluster/Dockerfile.cpu in a clean environment, and commands in what they make
 	$(BIN)/python -m cluster.image_check

@@ -1,31 +1,85 @@
-"""Command lines in manifests: the program, its script or module, its options and its settings exist in the image."""
+"""Command lines in manifests: programs, scripts, modules, options, settings and places exist in the image."""
 
 from __future__ import annotations
 
 import posixpath
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import Any
 
-import typer
+from k8s.check.image import ROOT, Image, below, commands, importable
+from k8s.check.programs import Invocation, invoke, invoke_script, read_settings
+from k8s.check.variables import unknown
 
-from k8s.check.image import ROOT, Image, commands, importable
-from toolace.config import load_config
-from toolace.errors import ToolaceError
-from toolace.serving.config import load_serve_config
-from toolace.training.scratch_config import load_tiny_base_config
-
-_ENVIRONMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*")
-_USAGE_ERROR: Any = typer.BadParameter.__base__
-"""Words that a command does not take; typer has no name of its own for it."""
-_SEPARATORS = {"&&", "||", ";", "|"}
-_LOADERS: dict[str, Callable[[str | None, list[str]], Any]] = {
-    **dict.fromkeys(("run", "evolve", "config", "probe", "select", "train", "evaluate"), load_config),
-    "serve": load_serve_config,
-    "train_base.py": lambda path, overrides: load_tiny_base_config(str(path), overrides),
+_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=.*", re.DOTALL)
+_REDIRECT = re.compile(r"(?:\d?>>?|\d?<|&>)(&\d)?(.*)")
+_ENDS = {"&&", "||", ";", "|", "&", "\n"}
+_OPENERS = {"if", "then", "else", "elif", "do", "while", "until", "!", "{", "("}
+_CLOSERS = {"fi", "done", "esac", "}", ")", "for", "case", "function"}
+_WRAPPERS = {"exec": 0, "env": 0, "nohup": 0, "nice": 0, "timeout": 1}
+"""Commands that run the command after them, with how many words of their own stand before it."""
+_WITH_VALUE = {"-k", "-s", "-n", "-u", "--signal", "--kill-after"}
+_MAKERS = {"mkdir", "cp", "mv", "ln", "touch", "tee", "tar", "wget", "hf", "find"}
+_PROGRAMS = {
+    "redis": "redis-server redis-cli redis-benchmark redis-check-aof redis-check-rdb redis-sentinel",
+    "valkey": "valkey-server valkey-cli valkey-benchmark valkey-check-aof valkey-check-rdb valkey-sentinel",
 }
-"""What reads `--config` and `--set` of a command or script."""
+"""Programs of other images that manifests use, by the image's name."""
+
+
+def shell_parts(text: str) -> list[list[str]]:
+    """The words of each command in a shell text. Raises `ValueError` for quotes that do not end."""
+    lexer = shlex.shlex(text.replace("\\\n", " "), posix=True, punctuation_chars=";|\n")
+    lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, ""
+    parts: list[list[str]] = [[]]
+    comment = False
+    for word in lexer:
+        ends = word in _ENDS or not word.strip(";|\n")
+        comment = (comment or word.startswith("#")) and not (ends and "\n" in word)
+        if ends and not comment:
+            parts.append([])
+        elif not comment:
+            parts[-1].append(word)
+    return [part for part in parts if part]
+
+
+def foreign_problem(reference: str, words: list[str]) -> str | None:
+    """A program's name that is nearly, and not quite, one of those in somebody else's image."""
+    name = reference.rpartition("/")[2].partition("@")[0].partition(":")[0]
+    known = _PROGRAMS.get(name, "").split()
+    for word in known and [word for part in shell_parts("\n".join(words)) for word in _plain(part)[:1]]:
+        program = posixpath.basename(word)
+        near = get_close_matches(program, known, 1, 0.7)
+        if near and program not in known:
+            return f"image {name} has no command {program!r}: did you mean {near[0]}?"
+    return None
+
+
+def _plain(words: list[str]) -> list[str]:
+    """The words of a command without redirections, assignments and commands that only run the next."""
+    words = _without_redirects(words)
+    while words and (words[0] in _OPENERS or words[0] in _WRAPPERS or _ASSIGNMENT.fullmatch(words[0])):
+        own = _WRAPPERS.get(words[0], 0)
+        words = words[1:]
+        while words and words[0].startswith("-"):
+            words = words[2 if words[0] in _WITH_VALUE else 1 :]
+        words = words[own:]
+    return words
+
+
+def _without_redirects(words: list[str]) -> list[str]:
+    kept, skip = [], False
+    for word in words:
+        found = _REDIRECT.fullmatch(word)
+        if found:
+            skip = not (found[1] or found[2])
+        elif not skip:
+            kept.append(word)
+        else:
+            skip = False
+    return kept
 
 
 class CommandLine:
@@ -35,43 +89,81 @@ class CommandLine:
         self.image = image
         self.mounted = mounted
         self.settings: Any = None
-        """The settings of `toolace run` that the command line means, once it was checked and they are right."""
+        """The settings of the run that the command line starts, once it was checked and they are right."""
+        self.writes: list[tuple[str, str]] = []
+        """Where its programs write results, with the name of what says so."""
+        self._at = image.workdir
+        self._made: list[str] = []
+        """Words of earlier commands that make files."""
+        self._text = ""
 
     def check_text(self, text: str) -> Iterator[str]:
         """What is wrong with a shell command."""
         try:
-            words = shlex.split(text.replace(";", " ; "), comments=True)
+            parts = shell_parts(text)
         except ValueError as error:
             yield f"is no command line: {error}"
             return
-        part: list[str] = []
-        for word in [*words, ";"]:
-            if word in _SEPARATORS:
-                if part:
-                    yield from self.check(part)
-                part = []
-            else:
-                part.append(word)
+        self._text += text
+        for part in parts:
+            yield from self.check(part)
 
     def check(self, words: list[str]) -> Iterator[str]:
         """What is wrong with one program and its arguments."""
-        while words and (_ENVIRONMENT.fullmatch(words[0]) or words[0] in ("exec", "env")):
-            words = words[1:]
-        if not words:
+        before, words = words, _plain(words)
+        if not words or words[0] in _CLOSERS:
             return
         program, *rest = words
         name = posixpath.basename(program)
-        if name not in commands() and not self._is_mounted(program):
+        for word in before if name == "export" else before[: -len(words)]:
+            found = _ASSIGNMENT.fullmatch(word)
+            if (
+                found
+                and f"${found[1]}" not in self._text.replace("{", "")
+                and (problem := unknown(found[1], ours=True))
+            ):
+                yield problem
+        if "$" in program:
+            return
+        if name not in commands(self.image) and not self._is_there(program, path=True):
             yield f"the image has no command {program!r}"
         elif name in ("python", "python3"):
             yield from self._python(rest)
-        elif name in ("sh", "bash") and "-c" in " ".join(rest[:2]) and len(rest) > 1:
-            yield from self.check_text(rest[-1])
+        elif name in ("sh", "bash"):
+            yield from self._shell(rest)
+        elif name == "cd" and rest:
+            yield from self._change(rest[0])
         elif name == "toolace":
-            yield from self._toolace(rest)
+            yield from self._own(invoke(rest), rest)
+        if name in _MAKERS or len(words) < len(before):
+            self._made += [word for word in before if word.strip("./")]
 
-    def _is_mounted(self, path: str) -> bool:
-        return any(path == folder or path.startswith(f"{folder.rstrip('/')}/") for folder in self.mounted)
+    def _is_there(self, place: str, *, path: bool = False) -> bool:
+        """Whether a place is in the image, on a volume, or made earlier in the same text."""
+        if "$" in place or below(place, self.mounted) or below(place, self._made):
+            return True
+        if path and "/" not in place:
+            return False
+        return self.image.holds(posixpath.join(self._at, place))
+
+    def _missing(self, place: str) -> str:
+        return f"the image has no file {place!r} (from {self._at})"
+
+    def _change(self, folder: str) -> Iterator[str]:
+        if not self._is_there(folder) and not folder.startswith(("-", "~")):
+            yield f"the image has no folder {folder!r} (from {self._at})"
+        elif "$" not in folder:
+            self._at = posixpath.normpath(posixpath.join(self._at, folder))
+
+    def _shell(self, words: list[str]) -> Iterator[str]:
+        while words and words[0].startswith("-"):
+            if "c" in words[0].lstrip("-") and not words[0].startswith("--"):
+                if len(words) > 1:
+                    yield from self.check_text(words[1])
+                return
+            words = words[1:]
+        if words and not self._is_there(words[0]):
+            yield self._missing(words[0])
 
     def _python(self, words: list[str]) -> Iterator[str]:
         while words and words[0].startswith("-") and words[0] not in ("-m", "-c"):
@@ -80,70 +172,54 @@ class CommandLine:
             return
         if words[0] == "-m":
             module = words[1] if len(words) > 1 else ""
-            if module == "toolace":
-                yield from self._toolace(words[2:])
+            if module in ("toolace", "toolace.cli.main"):
+                yield from self._own(invoke(words[2:]), words)
             elif self.image.module(module) is None and not importable(module):
                 yield f"the image has no module {module!r}"
             return
         script, *rest = words
-        file = self.image.file(script)
-        if file is None:
-            if not self._is_mounted(script):
-                yield f"the image has no file {script!r} (from {self.image.workdir})"
-            return
-        given = re.search(r"sys\.argv\.insert\(1, \"(\w+)\"\)", file.read_text(encoding="utf-8"))
-        if given:
-            yield from self._toolace([given[1], *rest])
-        elif file.parent.name == "ray_jobs":
-            yield from self._settings(file.name, _values(rest, "--config", "-c"), _values(rest, "--set"))
+        file = self.image.file(posixpath.join(self._at, script))
+        if file is not None:
+            yield from self._own(invoke_script(file, rest), rest)
+        elif not self._is_there(script):
+            yield self._missing(script)
 
-    def _toolace(self, words: list[str]) -> Iterator[str]:
-        from toolace.cli.main import app
+    def _own(self, call: Invocation, words: list[str]) -> Iterator[str]:
+        """What is wrong with a call of one of the project's programs."""
+        varies, problem = any("$" in word for word in words), call.problem
+        if problem and (not varies or "No such option" in problem or "unrecognized" in problem):
+            yield problem
+        if problem or varies:
+            return
+        missing = [place for place in call.reads if not self._has(place)]
+        if missing:
+            yield self._missing(missing[0])
+            return
+        config = self.image.file(posixpath.join(self._at, call.config)) if call.config else None
+        known = len(call.reads)
+        if not call.config or config:
+            self.settings = read_settings(call, config) or self.settings
+        if problem := call.problem:
+            yield problem
+        yield from (self._missing(place) for place in call.reads[known:] if not self._has(place))
+        yield from (problem for model in call.models if (problem := self.model_problem(model)))
+        self.writes += call.writes
 
-        command: Any = typer.main.get_command(app)
-        name, chain = "", ["toolace"]
-        try:
-            while hasattr(command, "commands"):
-                name = words[0] if words else ""
-                if name not in command.commands:
-                    yield f"{' '.join(chain)} has no command {name!r}"
-                    return
-                command, words = command.commands[name], words[1:]
-                chain.append(name)
-            command.make_context(" ".join(chain), list(words))
-        except _USAGE_ERROR as error:
-            yield f"{' '.join(chain)}: {error.format_message()}"
-            return
-        except typer.Exit:
-            return
-        yield from self._settings(chain[1], _values(words, "--config", "-c"), _values(words, "--set"))
+    def _has(self, place: str) -> bool:
+        return "://" in place or place == "-" or self._is_there(place)
 
-    def _settings(self, reader: str, config: list[str], overrides: list[str]) -> Iterator[str]:
-        load = _LOADERS.get(reader)
-        path = config[-1] if config else None
-        here = self.image.file(path) if path else None
-        if path and here is None:
-            if not self._is_mounted(path):
-                yield f"the image has no file {path!r} (from {self.image.workdir})"
-            return
-        if load is None:
-            return
-        try:
-            settings = load(str(here) if here else None, overrides)
-        except ToolaceError as error:
-            yield str(error).replace(f"{ROOT}/", "")
-            return
-        if load is load_config:
-            self.settings = settings
+    def model_problem(self, model: str) -> str | None:
+        """Why a model is not to be had in the image; None for a hub's and those in object storage."""
+        if model.startswith("builtin:"):
+            return shipped_problem(model)
+        local = model.startswith((".", "/", "~")) or model.count("/") > 1 or model.startswith("runs/")
+        if not local or self._has(model):
+            return None
+        return f"model {model!r} is on no volume of the pod, and not in the image"
 
 
-def _values(words: list[str], *names: str) -> list[str]:
-    """The values of an option, as `--name VALUE` and `--name=VALUE`."""
-    found = []
-    for index, word in enumerate(words):
-        name, equals, value = word.partition("=")
-        if name in names and equals:
-            found.append(value)
-        elif word in names and index + 1 < len(words):
-            found.append(words[index + 1])
-    return found
+def shipped_problem(model: str) -> str | None:
+    """Why a model `builtin:NAME` is none that ships."""
+    shipped = sorted(file.parent.name for file in (ROOT / "toolace" / "assets").glob("*/config.json"))
+    name = model.removeprefix("builtin:")
+    return None if name in shipped else f"no model {model!r} ships. There is: builtin:{', builtin:'.join(shipped)}"

