@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from k8s_mistakes import JOB, REDIS, SERVED, SERVICE, Mistakes
+from k8s_mistakes import HEAD, JOB, REDIS, SERVED, SERVICE, Mistakes
 
 RUN = "python ray_jobs/train_rounds.py --config configs/demo.yaml --set root=/mnt/store/runs"
 ROWS = "--data /mnt/store/rows.jsonl --model builtin:tiny_base"
@@ -26,7 +26,7 @@ COMMANDS: Mistakes = {
     "program behind a wrapper": instead(f"timeout -k 5 600 {RUN.replace('python', 'pyton')}", "no command 'pyton'"),
     "file of an option": instead("toolace refine --tools nope.json hi", "no file 'nope.json'"),
     "rows that are not there": instead("python ray_jobs/evaluate.py --data rows.jsonl --out /mnt/store/s", "'rows.js"),
-    "rows of the settings": instead(f"{RUN} --set data.dev.path=rows.jsonl", "no file 'rows.jsonl'"),
+    "rows of the settings": instead("toolace run --set root=/mnt/store --set data.dev.path=r.jsonl", "'r.jsonl'"),
     "results on the node's own disk": instead(f"python ray_jobs/evaluate.py {ROWS} --out /tmp/s", "--out '/tmp/s' is"),
     "evolve's run on the node's own disk": instead("toolace evolve --config configs/demo_evolve.yaml", "root 'runs'"),
     "storage that nothing knows": instead(RUN.replace("/mnt/store/runs", "s4://bucket/runs"), "no place that is known"),
@@ -41,13 +41,74 @@ COMMANDS: Mistakes = {
     ),
 }  # fmt: skip
 
+CONTAINER, NAME = "          - name: ray-head\n", f"{HEAD}.containers[0].env[0].name"
+APPLICATION = "spec.serveConfigV2.applications[0]"
+IMPORT = "      import_path:"
+
+
+def variable(name: str, words: str) -> tuple[str, str, str, str, str]:
+    """The head has a variable."""
+    return JOB, CONTAINER, f'{CONTAINER}            env: [{{name: {name}, value: "1"}}]\n', NAME, words
+
+
+ENVIRONMENT: Mistakes = {
+    "variable of AWS": variable("AWS_SECRET_ACESS_KEY", "did you mean AWS_SECRET_ACCESS_KEY?"),
+    "address of AWS": variable("AWS_ENDPONT_URL", "did you mean AWS_ENDPOINT_URL?"),
+    "variable of the hub": variable("HF_TOKN", "did you mean HF_TOKEN?"),
+    "variable of OpenMP": variable("OMP_NUM_THREDS", "did you mean OMP_NUM_THREADS?"),
+    "variable of NCCL": variable("NCCL_SOKET_IFNAME", "did you mean NCCL_SOCKET_IFNAME?"),
+    "variable of CUDA": variable("CUDA_VISIBLE_DEVICE", "did you mean CUDA_VISIBLE_DEVICES?"),
+    "variable of wandb": variable("WANDB_APIKEY", "did you mean WANDB_API_KEY?"),
+    "variable of Python": variable("PYTHONUNBUFERED", "did you mean PYTHONUNBUFFERED?"),
+    "variable of nobody": variable("SPEED", "nothing in the image is known to read SPEED"),
+    "variable of a job": (
+        JOB, 'RAY_JOB_STOP_WAIT_TIME_S: "60"', "NCCL_DEBUGG: INFO",
+        "spec.runtimeEnvYAML.env_vars.NCCL_DEBUGG", "did you mean NCCL_DEBUG?",
+    ),
+    "variable before a command": instead(f"TOOLACE_CASHE=/tmp/c {RUN}", "did you mean TOOLACE_CACHE?"),
+    "variable by env": instead(f"env HF_TOKN=x {RUN}", "did you mean HF_TOKEN?"),
+    "exported variable": instead(f"export OMP_NUM_THREDS=2 && {RUN}", "did you mean OMP_NUM_THREADS?"),
+    "key that becomes a variable": (
+        JOB, CONTAINER + "            image: toolace-cpu\n",
+        CONTAINER + "            image: toolace-cpu\n            envFrom: [{secretRef: {name: ray-token}}]\n",
+        "metadata.annotations[toolace/expects]", "Secret/ray-token/auth_token: nothing in the image",
+    ),
+    "setting of a runtime environment": (
+        JOB, "    env_vars:\n", "    config: {setup_timeout: 5}\n    env_vars:\n",
+        "spec.runtimeEnvYAML.config.setup_timeout", "Ray ignores it",
+    ),
+    "folder of a runtime environment": (
+        JOB, "    env_vars:\n", "    working_dir: /opt/none\n    env_vars:\n",
+        "spec.runtimeEnvYAML.working_dir", "no folder '/opt/none'",
+    ),
+    "runtime environment of an application": (
+        SERVICE, IMPORT, f"      runtime_env: {{env_var: {{A: b}}}}\n{IMPORT}",
+        f"{APPLICATION}.runtime_env.env_var", "no field 'env_var'",
+    ),
+    "variable of an application": (
+        SERVICE, IMPORT, f"      runtime_env: {{env_vars: {{AWS_SECRET_ACESS_KEY: b}}}}\n{IMPORT}",
+        f"{APPLICATION}.runtime_env.env_vars.AWS_SECRET_ACESS_KEY", "did you mean",
+    ),
+}  # fmt: skip
+
 RIGHT = {
     "evaluation": f"python ray_jobs/evaluate.py {ROWS} --out /mnt/store/scores",
     "evaluation in object storage": "toolace evaluate --data s3://b/rows.jsonl --model org/model --out s3://b/scores",
     "a shell": f"bash -c 'set -e; mkdir -p /tmp/rows && cp /mnt/store/rows.jsonl /tmp/rows; {RUN}'",
     "a loop": f"for i in 1 2; do echo $i > /tmp/n; done; if test -f /tmp/n; then {RUN}; fi",
     "what was made before": f"mkdir -p /tmp/x && cd /tmp/x && cd /opt/toolace && {RUN} 2>&1 | tee /mnt/store/log",
+    "folders that the image has": f"cd configs; ls; cd /tmp && cd /mnt/store && cd /opt/toolace && {RUN}",
     "variables": f"ROOT=/mnt/store; export ROOT; {RUN} --set seed=$SEED",
+    "variables of libraries": f"OMP_NUM_THREADS=2 HF_HUB_OFFLINE=1 {RUN}",
     "installed modules": "python -m ray.scripts.scripts status; python -m json.tool /mnt/store/a.json; pip --version",
 }
 """Command lines in which nothing is wrong."""
+
+READ = (
+    "AWS_ENDPOINT_URL_S3 AWS_REGION HF_TOKEN HF_HOME HF_HUB_OFFLINE HUGGING_FACE_HUB_TOKEN OMP_NUM_THREADS NCCL_DEBUG "
+    "NCCL_IB_HCA CUDA_VISIBLE_DEVICES NVIDIA_DRIVER_CAPABILITIES VLLM_LOGGING_LEVEL VLLM_CPU_KVCACHE_SPACE PYTHONPATH "
+    "WANDB_API_KEY WANDB_MODE MLFLOW_TRACKING_URI TORCH_LOGS TORCHINDUCTOR_CACHE_DIR PYTORCH_CUDA_ALLOC_CONF POD_IP "
+    "TRITON_CACHE_DIR GOMP_SPINCOUNT HTTPS_PROXY TOKENIZERS_PARALLELISM RAY_memory_usage_threshold RAY_DEDUP_LOGS "
+    "TOOLACE_CACHE GOOGLE_APPLICATION_CREDENTIALS KUBERNETES_SERVICE_HOST DS_ACCELERATOR LLGUIDANCE_LOG_LEVEL"
+)
+"""Variables that have a reader."""

@@ -7,10 +7,12 @@ from typing import Any
 
 import yaml
 
+from k8s.check import runtime_env
 from k8s.check.commands import CommandLine, foreign_problem
-from k8s.check.findings import Finding, Path, Thing
+from k8s.check.findings import Finding, Path, Thing, find
 from k8s.check.image import Image, below, image_for, image_of, images, is_ours
 from k8s.check.ray_objects import Pod, cluster_of, pods_of
+from k8s.check.references import EXPECTS
 from k8s.check.rendering import Scene
 from k8s.check.variables import unknown
 
@@ -61,6 +63,8 @@ def _container(pod: Pod, path: Path, container: dict[str, Any]) -> Iterator[Find
     if image is None and is_ours(reference):
         there = ", ".join(images())
         yield thing.wrong((*path, "image"), f"no Dockerfile of cluster/ builds {reference!r}; there is: {there}")
+    if image:
+        yield from (thing.wrong(where, said) for where, said in expected_variables(thing, container))
     for index, variable in enumerate(container.get("env") or ()):
         name = str(variable.get("name"))
         if (image or pod.role) and (problem := unknown(name, ours=image is not None)):
@@ -80,6 +84,20 @@ def _container(pod: Pod, path: Path, container: dict[str, Any]) -> Iterator[Find
         words = thing.get(*where)
         if words:
             yield from _command(thing, where, image, container, list(map(str, words)))
+
+
+def expected_variables(thing: Thing, container: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    """Keys that the annotation expects of a Secret or ConfigMap whose keys become variables, and that nothing reads."""
+    taken = {
+        f"{kind}/{find(source, (field, 'name'))}"
+        for source in container.get("envFrom") or ()
+        if not source.get("prefix")
+        for field, kind in (("secretRef", "Secret"), ("configMapRef", "ConfigMap"))
+    }
+    for word in str(thing.get("metadata", "annotations", EXPECTS) or "").split():
+        place, _, key = word.rpartition("/")
+        if place in taken and (problem := unknown(key, ours=True)):
+            yield ("metadata", "annotations", EXPECTS), f"{word}: {problem}"
 
 
 def _command(thing: Thing, path: Path, image: Image, container: dict[str, Any], words: list[str]) -> Iterator[Finding]:
@@ -165,21 +183,7 @@ def _runtime_env(thing: Thing, pods: list[Pod]) -> Iterator[Finding]:
     except yaml.YAMLError as error:
         yield thing.wrong(where, f"is not YAML: {error}")
         return
-    if not isinstance(loaded, dict):
-        yield thing.wrong(where, "is not a mapping")
-        return
-    from ray.runtime_env import RuntimeEnv
-
-    for key in sorted(loaded.keys() - RuntimeEnv.known_fields):
-        yield thing.wrong((*where, key), f"there is no field {key!r} in a runtime environment")
-    known = {key: value for key, value in loaded.items() if key in RuntimeEnv.known_fields}
-    try:
-        RuntimeEnv(**known)
-    except Exception as error:  # Ray raises several unrelated types here
-        yield thing.wrong(where, f"Ray refuses it: {error}")
-        return
     head = main_container(pods, "head")
-    ours = head is not None and image_of(str(head[1].get("image", ""))) is not None
-    for name in known.get("env_vars") or {}:
-        if problem := unknown(str(name), ours=ours):
-            yield thing.wrong((*where, "env_vars", str(name)), problem)
+    image, mounted = (image_of(str(head[1].get("image", ""))), mounts(head[1])) if head else (None, [])
+    for path, problem in runtime_env.problems(loaded, image, mounted):
+        yield thing.wrong((*where, *path), problem)

@@ -9,13 +9,13 @@ from typing import Any
 
 import yaml
 
+from k8s.check import runtime_env
 from k8s.check.contents import main_container, mounts
 from k8s.check.findings import Finding, Path, Thing, find
 from k8s.check.image import Image, below, image_for, image_of, importable
 from k8s.check.ray_objects import pods_of
 from k8s.check.references import Known
 from k8s.check.rendering import Scene
-from k8s.check.variables import unknown
 from toolace.config import apply_override
 from toolace.errors import ToolaceError
 from toolace.serving.config import ServeConfig
@@ -111,9 +111,13 @@ def _application(
     pods = list(pods_of(thing))
     head = main_container(pods, "head")
     image = image_of(str(head[1].get("image", ""))) if head else None
-    for name in find(application, ("runtime_env", "env_vars")) or {}:
-        if problem := unknown(str(name), ours=image is not None):
-            yield thing.wrong((*path, "runtime_env", "env_vars", str(name)), problem)
+    environments: list[tuple[Path, Any]] = [((*path, "runtime_env"), application.get("runtime_env"))]
+    for index, deployment in enumerate(application.get("deployments") or ()):
+        where = (*path, "deployments", index, "ray_actor_options", "runtime_env")
+        environments.append((where, find(deployment, ("ray_actor_options", "runtime_env"))))
+    for where, given in environments:
+        for inner, said in runtime_env.problems(given, image, []) if given else ():
+            yield thing.wrong((*where, *inner), said)
     target = str(application.get("import_path", ""))
     image = image or (image_for("", target) if head else None)
     if image is None or application.get("runtime_env", {}).get("working_dir"):

@@ -5,33 +5,98 @@ from __future__ import annotations
 import importlib.util
 import mmap
 import re
+from collections.abc import Callable
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
+from k8s.check import known_variables as known
 from k8s.check.image import ROOT
 
-_KNOWN = re.compile(
-    r"AWS_[A-Z0-9_]+|GOOGLE_[A-Z_]+|HF_[A-Z_]+|HUGGING_FACE_[A-Z_]+|WANDB_[A-Z_]+|MLFLOW_[A-Z_]+|NCCL_[A-Z0-9_]+|"
-    r"CUDA_[A-Z_]+|NVIDIA_[A-Z_]+|TORCH[A-Z_]*|OMP_[A-Z_]+|MKL_[A-Z_]+|TRITON_[A-Z_]+|TOKENIZERS_PARALLELISM|"
-    r"DS_[A-Z_]+|FI_[A-Z_]+|PYTHON[A-Z]+|HOME|PATH|TMPDIR|TZ|LANG|LC_ALL|LD_[A-Z_]+|[A-Za-z]+_(?:proxy|PROXY)|"
-    r"POD_[A-Z_]+|NODE_[A-Z_]+|NAMESPACE|REDIS_(?:PASSWORD|USERNAME)|KUBERAY_[A-Z_]+"
-)
-"""Variables of other programs, which are no business of the image's packages alone."""
+_GIVEN = re.compile(r"(?:POD|NODE|CONTAINER)_[A-Z_]+|KUBERNETES_[A-Z_]+|[A-Z_]+_SERVICE_(?:HOST|PORT)|KUBERAY_[A-Z_]+")
+"""Names that manifests give to what the cluster tells of a pod."""
 
 
 def unknown(name: str, *, ours: bool) -> str | None:
     """Why a variable has no reader; None where it has one. In images of others only Ray's names are looked at."""
     if name.startswith("RAY_"):
-        return None if name in ray_variables() or _in_binaries(name) else f"Ray reads no variable {name}"
-    if not ours:
+        if name in ray_variables() or _in_binaries(name):
+            return None
+        return f"Ray reads no variable {name}{_near(name, ray_variables())}"
+    if not ours or _GIVEN.fullmatch(name):
         return None
-    if name.startswith("TOOLACE_"):
-        return None if name in _named_in(ROOT / "toolace") else f"toolace reads no variable {name}"
-    if name.startswith(("VLLM_", "LLGUIDANCE_")):
-        package = _package("vllm")
-        known = package is None or name.startswith("LLGUIDANCE_") or name in _named_in(package)
-        return None if known else f"vLLM reads no variable {name}"
-    return None if _KNOWN.fullmatch(name) else f"nothing in the image is known to read {name}"
+    for prefix, (reader, names) in _FAMILIES.items():
+        if name.startswith(prefix):
+            there = names()
+            return None if there is None or name in there else f"{reader} reads no variable {name}{_near(name, there)}"
+    if name in known.SYSTEM or name in known.HUGGING_FACE:
+        return None
+    others = known.SYSTEM | known.HUGGING_FACE | known.AWS | known.NCCL | known.OMP | _named_in(ROOT / "toolace")
+    return f"nothing in the image is known to read {name}{_near(name, others)}"
+
+
+def _near(name: str, names: frozenset[str]) -> str:
+    found = get_close_matches(name, [one for one in names if not one.endswith("_")], 1, 0.8)
+    return f": did you mean {found[0]}?" if found else ""
+
+
+@cache
+def _named_in(place: Path, prefixes: str = "RAY|TOOLACE", *, quoted: bool = False) -> frozenset[str]:
+    """Names with one of the prefixes (a pattern) in a source file, or in all those of a folder; only whole strings."""
+    names: set[str] = set()
+    name = rf"(?:{prefixes})_[A-Za-z0-9_]+"
+    pattern = rf"(?<=[\"']){name}(?=[\"'])" if quoted else rf"\b{name}"
+    for file in [place] if place.is_file() else place.rglob("*.py"):
+        if "thirdparty_files" not in file.parts:
+            names.update(re.findall(pattern, file.read_text("utf-8", "replace")))
+    return frozenset(names)
+
+
+@cache
+def _package(name: str) -> Path | None:
+    spec = importlib.util.find_spec(name)
+    return Path(spec.origin).parent if spec and spec.origin else None
+
+
+def _source(package: str, written: frozenset[str], prefix: str, file: str = "") -> Callable[[], frozenset[str] | None]:
+    """Names that a package's source has, or one file of it; where the package is not here, those that are written."""
+
+    def names() -> frozenset[str] | None:
+        found = _package(package)
+        if found is None:
+            return written or None
+        return written | _named_in(found / file if file else found, prefix, quoted=True)
+
+    return names
+
+
+_HUB = _source("huggingface_hub", known.HUGGING_FACE, "HF|HUGGINGFACE|HUGGING_FACE", "constants.py")
+_TORCH = _source("torch", known.TORCH, "TORCH[A-Z]*|PYTORCH")
+_FAMILIES: dict[str, tuple[str, Callable[[], frozenset[str] | None]]] = {
+    "TOOLACE_": ("toolace", lambda: _named_in(ROOT / "toolace")),
+    "VLLM_": ("vLLM", _source("vllm", frozenset(), "VLLM")),
+    "LLGUIDANCE_": ("llguidance", lambda: frozenset({"LLGUIDANCE_LOG_LEVEL"})),
+    "HF_": ("Hugging Face's hub", _HUB),
+    "HUGGING": ("Hugging Face's hub", _HUB),
+    "AWS_": ("the AWS client", lambda: known.AWS),
+    "GOOGLE_": ("Google's client", lambda: known.GOOGLE),
+    "WANDB_": ("wandb", _source("wandb", known.WANDB, "WANDB", "env.py")),
+    "MLFLOW_": ("MLflow", lambda: known.MLFLOW),
+    "NCCL_": ("NCCL", lambda: known.NCCL),
+    "CUDA_": ("CUDA", lambda: known.CUDA),
+    "NVIDIA_": ("NVIDIA's container runtime", lambda: known.NVIDIA),
+    "TORCH": ("torch", _TORCH),
+    "PYTORCH": ("torch", _TORCH),
+    "OMP_": ("OpenMP", lambda: known.OMP),
+    "GOMP_": ("OpenMP", lambda: known.GOMP),
+    "KMP_": ("Intel's OpenMP", lambda: known.KMP),
+    "MKL_": ("MKL", lambda: known.MKL),
+    "TRITON_": ("Triton", _source("triton", known.TRITON, "TRITON", "knobs.py")),
+    "DS_": ("DeepSpeed", _source("deepspeed", known.DEEPSPEED, "DS")),
+    "FI_": ("libfabric", lambda: known.FABRIC),
+    "PYTHON": ("Python", lambda: known.PYTHON),
+}
+"""Who reads names that begin so, and which there are."""
 
 
 @cache
@@ -39,15 +104,6 @@ def ray_variables() -> frozenset[str]:
     """Every `RAY_...` in the sources of the installed Ray."""
     package = _package("ray")
     return _named_in(package) if package else frozenset()
-
-
-@cache
-def _named_in(folder: Path) -> frozenset[str]:
-    names: set[str] = set()
-    for file in folder.rglob("*.py"):
-        if "thirdparty_files" not in file.parts:
-            names.update(re.findall(r"\b(?:RAY|TOOLACE|VLLM)_[A-Za-z0-9_]+", file.read_text("utf-8", "replace")))
-    return frozenset(names)
 
 
 @cache
@@ -59,8 +115,3 @@ def _in_binaries(name: str) -> bool:
         return True
     with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return data.find(b"\0" + name.removeprefix("RAY_").encode() + b"\0") >= 0 or data.find(name.encode()) >= 0
-
-
-def _package(name: str) -> Path | None:
-    spec = importlib.util.find_spec(name)
-    return Path(spec.origin).parent if spec and spec.origin else None

@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from k8s_image_mistakes import COMMANDS, RIGHT, RUN
+from k8s_image_mistakes import COMMANDS, ENVIRONMENT, READ, RIGHT, RUN
 from k8s_mistakes import BUILT_IN, JOB, MISTAKES, PATCH, RENDERED, ROUNDS, SHAPES
 
 from k8s.check.__main__ import CRDS, check
 from k8s.check.findings import Finding
+from k8s.check.variables import unknown
 from toolace.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -134,7 +135,7 @@ def test_the_same_objects_as_plain_files_are_clean(plain: Path) -> None:
     assert check(plain)[0] == []
 
 
-EVERYWHERE = MISTAKES | COMMANDS
+EVERYWHERE = MISTAKES | COMMANDS | ENVIRONMENT
 
 
 @pytest.mark.parametrize("name", EVERYWHERE)
@@ -150,6 +151,10 @@ def test_a_command_in_which_nothing_is_wrong_is_left_alone(name: str, plain: Pat
         plant(plain, tmp_path, JOB, f"entrypoint: {RUN}", f"entrypoint: >-\n    {RIGHT[name]}"), NO_CRDS
     )
     assert [str(finding) for finding in findings] == []
+
+
+def test_variables_that_the_libraries_read_are_known() -> None:
+    assert [problem for name in READ.split() if (problem := unknown(name, ours=True))] == []
 
 
 @needs_crds

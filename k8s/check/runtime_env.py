@@ -1,0 +1,51 @@
+"""Runtime environments of Ray, of jobs and of what is served: fields, values, variables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from k8s.check.findings import Path
+from k8s.check.image import Image, below
+from k8s.check.variables import unknown
+
+
+def problems(given: Any, image: Image | None, mounted: list[str]) -> Iterator[tuple[Path, str]]:
+    """What is wrong with a runtime environment, with the path in it. `image`: the project's that it is for, if any."""
+    if not isinstance(given, dict):
+        yield (), "is not a mapping"
+        return
+    from ray.runtime_env import RuntimeEnv, RuntimeEnvConfig
+
+    for key in sorted(map(str, given.keys() - RuntimeEnv.known_fields)):
+        yield (key,), f"there is no field {key!r} in a runtime environment"
+    config = given.get("config")
+    odd = sorted(config.keys() - RuntimeEnvConfig.known_fields) if isinstance(config, dict) else []
+    for key in odd:
+        yield ("config", key), f"there is no field {key!r} in a runtime environment's config: Ray ignores it"
+    known = {key: value for key, value in given.items() if key in RuntimeEnv.known_fields}
+    if odd:
+        del known["config"]
+    # Ray looks for folders on this machine; they are meant to be in the image.
+    for field in ("working_dir", "py_modules"):
+        places = _places(known.get(field))
+        for place in places:
+            if image and not below(place, mounted) and not image.holds(place):
+                yield (field,), f"the image has no folder {place!r}"
+        if places:
+            del known[field]
+    try:
+        RuntimeEnv(**known)
+    except Exception as error:  # Ray raises several unrelated types here
+        yield (), f"Ray refuses it: {error}"
+        return
+    for name in known.get("env_vars") or {}:
+        if problem := unknown(str(name), ours=image is not None):
+            yield ("env_vars", str(name)), problem
+
+
+def _places(value: Any) -> list[str]:
+    """Those of one or several folders that are paths, not addresses."""
+    return [
+        str(place) for place in (value if isinstance(value, list) else [value]) if place and "://" not in str(place)
+    ]
