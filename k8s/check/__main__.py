@@ -15,6 +15,7 @@ from pathlib import Path
 from k8s.check.contents import check_contents
 from k8s.check.findings import Finding
 from k8s.check.image import ROOT
+from k8s.check.quantities import check_quantities
 from k8s.check.references import check_references
 from k8s.check.rendering import Scene, read_scenes
 from k8s.check.rules import check_ray
@@ -34,8 +35,11 @@ def check(folder: Path, crds: Path = CRDS) -> tuple[list[Finding], set[str]]:
     schemas = Schemas(crds)
     for scene in scenes:
         for thing in scene.things:
+            schemas.declare(thing)
+    for scene in scenes:
+        for thing in scene.things:
             findings += schemas.check(thing)
-        for part in (check_ray, check_references, check_contents, check_serving):
+        for part in (check_quantities, check_ray, check_references, check_contents, check_serving):
             findings += _sound(part, scene)
     return sorted(set(findings)), schemas.skipped
 

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -56,24 +57,62 @@ def read_scenes(folder: Path) -> tuple[list[Scene], list[Finding]]:
     for file in components:
         if file.resolve() not in used:
             findings.append(Finding(shown(file), ".", "no kustomization uses this component, so nothing checks it"))
-    plain = Scene(shown(folder))
     managed = {file.parent for file in kustomizations}
-    for file in sorted([*folder.rglob("*.yaml"), *folder.rglob("*.yml")]):
-        if file.name in NAMES or file.resolve() in used:
-            continue
-        things = [
-            Thing(document, [Source(shown(file), document)])
-            for document in documents(file, findings)
-            if isinstance(document, dict) and {"apiVersion", "kind"} <= document.keys()
-        ]
-        if things and not managed.isdisjoint(file.parents):
-            findings.append(Finding(shown(file), ".", "no kustomization lists this file, so nothing applies it"))
-        plain.things += things
+    plain, strange = _plain(folder, [file for file in _files(folder) if file.resolve() not in used], managed, findings)
     if plain.things:
         scenes.append(plain)
-    if not scenes and not findings:
-        raise ConfigError(f"no manifests below {folder}: no YAML file there has apiVersion and kind")
-    return scenes, findings
+    if not scenes and not findings and not any(_looks_like_one(document) for _, document in strange):
+        raise ConfigError(f"no manifests below {folder}: no YAML or JSON file there has apiVersion and kind")
+    return scenes, findings + [one for one, _ in strange]
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files that `kubectl apply -f` reads, of a folder and those in it."""
+    found = [file for end in ("*.yaml", "*.yml", "*.json") for file in folder.rglob(end)]
+    return sorted(file for file in found if file.name not in NAMES)
+
+
+def _plain(
+    folder: Path, files: list[Path], managed: set[Path], findings: list[Finding]
+) -> tuple[Scene, list[tuple[Finding, Any]]]:
+    """The objects of plain files; and documents that are none, each with what is wrong with it."""
+    plain = Scene(shown(folder))
+    strange: list[tuple[Finding, Any]] = []
+    for file in files:
+        unlisted = not managed.isdisjoint(file.parents)
+        found = [one for document in documents(file, findings) for one in _items(document)]
+        if unlisted and any(_looks_like_one(document) for document in found):
+            findings.append(Finding(shown(file), ".", "no kustomization lists this file, so nothing applies it"))
+        for document in found:
+            missing = _missing(document)
+            if not missing:
+                plain.things.append(Thing(document, [Source(shown(file), document)]))
+            elif document is not None and not unlisted:
+                strange.append((Finding(shown(file), ".", missing), document))
+    return plain, strange
+
+
+def _items(document: Any) -> list[Any]:
+    """The objects of a document: those in a List, or itself."""
+    listed = isinstance(document, dict) and document.get("kind") == "List" and isinstance(document.get("items"), list)
+    return list(document["items"]) if listed else [document]
+
+
+def _missing(document: Any) -> str:
+    """What a document lacks to be an object; empty where it is one."""
+    if not isinstance(document, dict):
+        return "is no object of Kubernetes: not a mapping"
+    for key in ("apiVersion", "kind"):
+        if not isinstance(document.get(key), str) or not document[key]:
+            near = get_close_matches(key, map(str, document), 1, 0.7)
+            hint = f" (there is {near[0]!r})" if near and near[0] != key else ""
+            return f"is no object of Kubernetes: {key} is missing{hint}"
+    return ""
+
+
+def _looks_like_one(document: Any) -> bool:
+    """Whether somebody meant a document to be an object."""
+    return isinstance(document, dict) and not {"apiVersion", "kind", "metadata", "spec"}.isdisjoint(document)
 
 
 def shown(file: Path) -> str:
@@ -85,8 +124,9 @@ def shown(file: Path) -> str:
 def documents(file: Path, findings: list[Finding]) -> Iterator[Any]:
     """The documents of a YAML file; what cannot be read is a finding."""
     try:
-        for text in _SEPARATOR.split(file.read_text(encoding="utf-8")):
-            yield parse_yaml(text, "it")
+        text = file.read_text(encoding="utf-8")
+        for part in [text] if file.suffix == ".json" else _SEPARATOR.split(text):
+            yield parse_yaml(part, "it")
     except (ConfigError, OSError, UnicodeDecodeError) as error:
         findings.append(Finding(shown(file), ".", str(error)))
 
@@ -111,11 +151,12 @@ def _render(file: Path, used: set[Path]) -> tuple[list[Thing], list[Finding]]:
             said = re.sub(r"^E\d{4} \S+\s+\d+ \S+\] ", "", done.stderr.strip())
             return [], [Finding(shown(file), ".", f"kustomize: {said.replace(f'{around}/', '')}")]
         things = []
-        for document in yaml.load_all(done.stdout, Loader=yaml.CSafeLoader):
-            origin = _strip(document)
+        for rendered in yaml.load_all(done.stdout, Loader=yaml.CSafeLoader):
+            origin = _strip(rendered)
             path = (around / origin["path"]).resolve() if "path" in origin else file
-            own = Source(shown(path), None)
-            things.append(Thing(document, [*(s for s, selects in patches if selects(document)), own]))
+            for document in _items(rendered):
+                own = Source(shown(path), None)
+                things.append(Thing(document, [*(s for s, selects in patches if selects(document)), own]))
     return things, []
 
 

@@ -19,6 +19,16 @@ _DNS_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _LONGEST = {"RayCluster": 53, "RayJob": 47, "RayService": 47}
 _MODES = ("K8sJobMode", "HTTPMode", "SidecarMode", "InteractiveMode")
 _RESOURCES = ("num-cpus", "num-gpus", "memory", "resources")
+_MANAGERS = ("ray.io/kuberay-operator", "kueue.x-k8s.io/multikueue")
+CEL_RULES = {
+    "self == oldSelf": "about changes alone",
+    "self in ['ray.io/kuberay-operator', 'kueue.x-k8s.io/multikueue']": "_managed",
+    "!((has(self.onSuccess) || has(self.onFailure)) && has(self.deletionRules))": "_deletion",
+    "((has(self.onSuccess) && has(self.onFailure)) || has(self.deletionRules))": "_deletion",
+    "!(has(self.jobStatus) && has(self.jobDeploymentStatus))": "_deletion",
+    "has(self.jobStatus) || has(self.jobDeploymentStatus)": "_deletion",
+}
+"""The rules that KubeRay's definitions hold beside their schemas, and what here stands for each: a test compares."""
 TOKEN_SINCE = (2, 52)
 V2_SINCE = (2, 47)
 
@@ -32,6 +42,7 @@ def check_ray(scene: Scene) -> Iterator[Finding]:
 
 def _object(thing: Thing) -> Iterator[Finding]:
     yield from _name(thing)
+    yield from _managed(thing)
     yield from _cluster(thing)
     yield from _groups(thing)
     if thing.kind == "RayJob":
@@ -50,6 +61,14 @@ def _name(thing: Thing) -> Iterator[Finding]:
         )
     elif len(thing.name) > longest:
         yield thing.wrong(["metadata", "name"], f"{len(thing.name)} characters, at most {longest} for a {thing.kind}")
+
+
+def _managed(thing: Thing) -> Iterator[Finding]:
+    path, _ = cluster_of(thing) or (("spec",), {})
+    for where in dict.fromkeys([("spec", "managedBy"), (*path, "managedBy")]):
+        manager = thing.get(*where)
+        if manager is not None and manager not in _MANAGERS:
+            yield thing.wrong(where, f"{manager!r} is none of {', '.join(_MANAGERS)}")
 
 
 def version_of(spec: dict[str, Any]) -> tuple[int, ...] | None:

@@ -15,11 +15,24 @@ import jsonschema
 import yaml
 
 from k8s.check.findings import Finding, Thing
+from k8s.check.groups import BUILT_IN, RAY, unknown_group
 
 KUBERNETES = "1.34"
 """The version whose kinds are checked; an API server takes what one of the minor versions around it takes."""
-_BUILT_IN = re.compile(r"^(apps|batch|autoscaling|policy|extensions|[a-z.]*\.k8s\.io|)$")
-_OTHERS = ("gateway.networking.k8s.io", "snapshot.storage.k8s.io", "metrics.k8s.io", "kueue.x-k8s.io", "x-k8s.io")
+_TEXT = {"type": "string"}
+_TEXTS = {"type": "object", "additionalProperties": _TEXT}
+_LIST = {"type": "array", "items": {"type": "object"}}
+_FIELDS: dict[str, Any] = {
+    **dict.fromkeys(("name", "namespace", "generateName", "uid", "resourceVersion", "selfLink"), _TEXT),
+    **{name: {"type": ["string", "null"]} for name in ("creationTimestamp", "deletionTimestamp")},
+    **{name: {"type": "integer"} for name in ("generation", "deletionGracePeriodSeconds")},
+    **{"labels": _TEXTS, "annotations": _TEXTS, "ownerReferences": _LIST, "managedFields": _LIST},
+    "finalizers": {"type": "array", "items": _TEXT},
+}
+OBJECT_META: dict[str, Any] = {"type": "object", "additionalProperties": False, "properties": _FIELDS}
+"""Kubernetes' ObjectMeta, which definitions of others leave open."""
+_ANY = {"required": ["metadata"], "properties": {"metadata": OBJECT_META}}
+"""What holds for objects of any kind."""
 
 
 class Schemas:
@@ -32,21 +45,32 @@ class Schemas:
     def __init__(self, crds: Path) -> None:
         self._crds = crds
         self.skipped: set[str] = set()
+        self.declared: set[str] = set()
+        """Groups whose CustomResourceDefinitions are among the objects."""
 
     def check(self, thing: Thing) -> Iterator[Finding]:
         """Every way in which an object differs from the schema of its kind."""
-        if thing.group == "ray.io":
+        if thing.group == RAY:
             yield from self._custom(thing)
-        elif _BUILT_IN.match(thing.group) and not thing.group.endswith(_OTHERS):
+        elif thing.group in BUILT_IN:
             yield from self._built_in(thing)
+        elif thing.group not in self.declared and (problem := unknown_group(thing.group)):
+            yield thing.wrong(["apiVersion"], problem)
         else:
+            yield from _errors(thing, jsonschema.Draft202012Validator(_ANY))
             self.skipped.add(f"{thing.data.get('apiVersion')} {thing.kind}: no schema of this kind is at hand")
+
+    def declare(self, thing: Thing) -> None:
+        """Take note of an object that makes a group known."""
+        if thing.kind == "CustomResourceDefinition":
+            self.declared.add(str(thing.get("spec", "group")))
 
     def _custom(self, thing: Thing) -> Iterator[Finding]:
         if not self._crds.is_dir():
             self.skipped.add(
                 f"Ray's kinds against their schemas: no folder {self._crds} with KubeRay's definitions (--crds)"
             )
+            yield from _errors(thing, jsonschema.Draft202012Validator(_ANY))
             return
         file = self._crds / f"ray.io_{thing.kind.lower()}s.yaml"
         if not file.is_file():
@@ -62,6 +86,7 @@ class Schemas:
     def _built_in(self, thing: Thing) -> Iterator[Finding]:
         if importlib.util.find_spec("kubernetes_validate") is None:
             self.skipped.add("Kubernetes' own kinds: the package kubernetes-validate is not installed")
+            yield from _errors(thing, jsonschema.Draft202012Validator(_ANY))
             return
         validator = built_in_validator(str(thing.data.get("apiVersion")), thing.kind)
         if validator is None:
@@ -81,7 +106,7 @@ def custom_validators(file: Path) -> dict[str, Any]:
         if not version.get("served", True) or version.get("deprecated"):
             continue
         schema = _strict(version["schema"]["openAPIV3Schema"])
-        schema["properties"]["metadata"] = {"type": "object"}
+        schema["properties"]["metadata"] = OBJECT_META
         schema["required"] = sorted({*schema.get("required", ()), "metadata", "spec"})
         found[version["name"]] = jsonschema.Draft202012Validator(schema)
     return found
@@ -141,6 +166,8 @@ def _errors(thing: Thing, validator: Any) -> Iterator[Finding]:
             missing = [name for name in error.validator_value if name not in error.instance]
             for name in missing:
                 yield thing.wrong([*path, name], f"{name} is missing")
+        elif error.validator == "pattern" and error.schema.get("x-kubernetes-int-or-string"):
+            continue  # a quantity, of which check_quantities speaks
         elif error.validator in ("anyOf", "oneOf"):
             yield thing.wrong(path, f"{_short(error.instance)} is of no allowed type")
         else:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from k8s_image_mistakes import COMMANDS, ENVIRONMENT, READ, RIGHT, RUN
 from k8s_mistakes import BUILT_IN, JOB, MISTAKES, PATCH, RENDERED, ROUNDS, SHAPES
+from k8s_object_mistakes import GENERAL
 
 from k8s.check.__main__ import CRDS, check
 from k8s.check.findings import Finding
+from k8s.check.rules import CEL_RULES
 from k8s.check.variables import unknown
 from toolace.errors import ConfigError
 
@@ -25,6 +31,7 @@ PLAIN = (
     "base/namespace.yaml",
     "base/networkpolicies.yaml",
     "base/serviceaccounts.yaml",
+    "components/monitoring/metrics.yaml",
     "components/redis/redis.yaml",
     "components/store/pvc.yaml",
     "components/train-cpu/pdb.yaml",
@@ -117,6 +124,47 @@ def test_a_folder_without_manifests_is_refused(tmp_path: Path) -> None:
         check(tmp_path)
 
 
+def test_json_and_lists_are_read_as_kubectl_reads_them(plain: Path, tmp_path: Path) -> None:
+    claim = yaml.safe_load((plain / "pvc.yaml").read_text(encoding="utf-8"))
+    claim["spec"]["resources"]["requests"]["storage"] = "1Gib"
+    for name, document in {"a.json": claim, "b.json": {"apiVersion": "v1", "kind": "List", "items": [claim]}}.items():
+        (tmp_path / name).write_text(json.dumps(document), encoding="utf-8")
+    (tmp_path / "board.json").write_text('{"panels": []}', encoding="utf-8")
+    findings, _ = check(tmp_path, NO_CRDS)
+    assert [(Path(one.file).name, one.path) for one in findings] == [
+        ("a.json", "spec.resources.requests.storage"),
+        ("b.json", "spec.resources.requests.storage"),
+        ("board.json", "."),
+    ]
+
+
+def test_objects_of_a_group_that_is_declared_beside_them_are_left_out(tmp_path: Path) -> None:
+    objects = [
+        {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "a.b.c"},
+         "spec": {"group": "b.c", "scope": "Namespaced", "names": {"kind": "A", "plural": "a"}, "versions": []}},
+        {"apiVersion": "b.c/v1", "kind": "A", "metadata": {"name": "a"}},
+    ]  # fmt: skip
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump_all(objects), encoding="utf-8")
+    findings, skipped = check(tmp_path, NO_CRDS)
+    assert findings == []
+    assert any("b.c/v1 A" in reason for reason in skipped)
+
+
+@needs_crds
+def test_every_rule_of_the_definitions_is_one_that_is_handled() -> None:
+    """Rules in CEL are not interpreted: what they say is written by hand, so a new one must be written too."""
+
+    def rules(node: Any) -> Iterator[str]:
+        if isinstance(node, dict):
+            yield from (one["rule"] for one in node.get("x-kubernetes-validations") or ())
+        for value in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+            yield from rules(value)
+
+    definitions = [yaml.load(file.read_text(), Loader=yaml.CSafeLoader) for file in CRDS.glob("ray.io_*.yaml")]
+    assert len(definitions) == 3
+    assert {rule for definition in definitions for rule in rules(definition)} == set(CEL_RULES)
+
+
 def test_images_of_others_are_not_held_against_ours(plain: Path, tmp_path: Path) -> None:
     """Somebody's own job, with an image that nothing here knows: only what holds for any image is checked."""
     text = (plain / JOB).read_text(encoding="utf-8")
@@ -135,7 +183,7 @@ def test_the_same_objects_as_plain_files_are_clean(plain: Path) -> None:
     assert check(plain)[0] == []
 
 
-EVERYWHERE = MISTAKES | COMMANDS | ENVIRONMENT
+EVERYWHERE = MISTAKES | COMMANDS | ENVIRONMENT | GENERAL
 
 
 @pytest.mark.parametrize("name", EVERYWHERE)

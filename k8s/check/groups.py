@@ -1,0 +1,47 @@
+"""API groups: Kubernetes' own, and those of other projects that manifests often hold."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+BUILT_IN = frozenset(
+    ["", "apps", "batch", "autoscaling", "policy"]
+    + [
+        f"{name}.k8s.io"
+        for name in (
+            "admissionregistration", "apiextensions", "apiregistration", "authentication", "authorization",
+            "certificates", "coordination", "discovery", "events", "flowcontrol.apiserver", "internal.apiserver",
+            "networking", "node", "rbac.authorization", "resource", "scheduling", "storage", "storagemigration",
+        )
+    ]
+)  # fmt: skip
+RAY = "ray.io"
+OTHERS = frozenset(
+    (
+        "monitoring.coreos.com", "kueue.x-k8s.io", "jobset.x-k8s.io", "leaderworkerset.x-k8s.io", "cluster.x-k8s.io",
+        "gateway.networking.k8s.io", "inference.networking.k8s.io", "inference.networking.x-k8s.io",
+        "snapshot.storage.k8s.io", "metrics.k8s.io", "policy.networking.k8s.io", "autoscaling.k8s.io",
+        "cert-manager.io", "acme.cert-manager.io", "trust.cert-manager.io", "external-secrets.io",
+        "secrets-store.csi.x-k8s.io", "bitnami.com", "keda.sh", "argoproj.io", "kustomize.toolkit.fluxcd.io",
+        "source.toolkit.fluxcd.io", "helm.toolkit.fluxcd.io", "networking.istio.io", "security.istio.io",
+        "telemetry.istio.io", "cilium.io", "crd.projectcalico.org", "projectcalico.org", "traefik.io",
+        "projectcontour.io", "karpenter.sh", "karpenter.k8s.aws", "eks.amazonaws.com", "cloud.google.com",
+        "networking.gke.io", "compute.gke.io", "nvidia.com", "resource.nvidia.com", "scheduling.run.ai",
+        "scheduling.volcano.sh", "batch.volcano.sh", "scheduling.x-k8s.io", "kai.scheduler", "kubeflow.org",
+        "trainer.kubeflow.org", "serving.knative.dev", "serving.kserve.io", "sparkoperator.k8s.io",
+        "opentelemetry.io", "grafana.integreatly.org", "loki.grafana.com", "kyverno.io", "templates.gatekeeper.sh",
+        "constraints.gatekeeper.sh", "velero.io", "redis.redis.opstreelabs.in", "databases.spotahome.com",
+        "postgresql.cnpg.io", "minio.min.io", "ceph.rook.io", "objectbucket.io", "longhorn.io",
+        "route.openshift.io", "security.openshift.io", "operators.coreos.com",
+    )
+)  # fmt: skip
+"""Groups whose schemas are not at hand: their objects are left out, with a word."""
+
+
+def unknown_group(group: str) -> str | None:
+    """Why nobody is known to serve a group; None for one that is known."""
+    known = BUILT_IN | OTHERS | {RAY}
+    if group in known:
+        return None
+    near = get_close_matches(group, sorted(known - {""}), 1, 0.75)
+    return f"no API group {group!r} is known{f': did you mean {near[0]}?' if near else ''}"
