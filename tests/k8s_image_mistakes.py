@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from k8s_mistakes import HEAD, JOB, REDIS, SERVED, SERVICE, Mistakes
+from k8s_mistakes import ARGS, HEAD, JOB, REDIS, SERVED, SERVICE, Mistakes
 
 RUN = "python ray_jobs/train_rounds.py --config configs/demo.yaml --set root=/mnt/store/runs"
 ROWS = "--data /mnt/store/rows.jsonl --model builtin:tiny_base"
@@ -88,6 +88,35 @@ ENVIRONMENT: Mistakes = {
     "variable of an application": (
         SERVICE, IMPORT, f"      runtime_env: {{env_vars: {{AWS_SECRET_ACESS_KEY: b}}}}\n{IMPORT}",
         f"{APPLICATION}.runtime_env.env_vars.AWS_SECRET_ACESS_KEY", "did you mean",
+    ),
+}  # fmt: skip
+
+OURS = "serve_apps.refine:build_app"
+ELSEWHERE = "toolace.serving.app:build_app"
+
+SERVING: Mistakes = {
+    "argument of the builder in the package": (
+        SERVICE, f"{OURS}\n      args:\n", f"{ELSEWHERE}\n      args:\n        max_round_cap: 3\n",
+        f"{ARGS}.max_round_cap", "max_round_cap",
+    ),
+    "served model that does not ship": (
+        SERVICE, "builtin:tiny_base", "builtin:tiny_bas", f"{ARGS}.model.path", "no model 'builtin:tiny_bas'"
+    ),
+    "served run of a checkout": (SERVICE, '"builtin:tiny_base"', "runs/demo", f"{ARGS}.model.path", "on no volume"),
+    "deployment that is none": (
+        SERVICE, IMPORT, f"      deployments: [{{name: Enginee, num_replicas: 2}}]\n{IMPORT}",
+        f"{APPLICATION}.deployments[0].name", "it has: ingress, EngineServer:toolace",
+    ),
+    "no pods behind the service": (
+        SERVICE, "proxy_location: EveryNode", "proxy_location: HeadOnly",
+        "spec.serveConfigV2.proxy_location", "has no pods",
+    ),
+    "hook ends before the drain": (SERVICE, '"690"', '"10"', HOOK, "below replicas.drain_s"),
+    "hook ends after the pod": (SERVICE, '"690"', '"720"', HOOK, "not below terminationGracePeriodSeconds"),
+    "no hook": (
+        SERVICE, "preStop:\n                exec: {command: [python, cluster/drain.py, --deadline, \"690\"]}\n",
+        "postStart:\n                exec: {command: [python, --version]}\n",
+        f"{SERVED}.containers[0].lifecycle.preStop", "missing",
     ),
 }  # fmt: skip
 

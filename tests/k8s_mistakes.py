@@ -217,6 +217,7 @@ BUILT_IN: Mistakes = {
 
 
 PATCH, JOB_OF_PAIR = "overlays/train-then-serve/kustomization.yaml", "components/train-cpu/rayjob.yaml"
+SERVICE_OF_PAIR = "overlays/serve/rayservice.yaml"
 RENDERED: Mistakes = {
     "in a file below": (
         JOB_OF_PAIR, "claimName: store", "claimName: stor",
@@ -225,6 +226,27 @@ RENDERED: Mistakes = {
     "in a patch": (PATCH, "configs/demo.yaml", "configs/dmo.yaml", "spec.entrypoint", "no file 'configs/dmo.yaml'"),
     "in the patch alone": (JOB_OF_PAIR, "train_rounds.py", "train_round.py", "", ""),
     "address of the pair": (PATCH, "toolace-serve-head-svc", "toolace-head-svc", "spec.entrypoint", "no service"),
+    "patch that selects nothing": (PATCH, "name: train}", "name: trian}", ".", "selects no object"),
+    "promotion that nobody makes": (
+        PATCH, "        --set rounds.promote=http://toolace-serve-head-svc:8265\n", "",
+        "metadata.annotations[toolace/expects]", "no job promotes its model into toolace-serve",
+    ),
+    "token of another cluster": (
+        JOB_OF_PAIR, "secretName: ray-token", "secretName: my-token",
+        f"{CLUSTER}.authOptions.secretName", "has that of 'ray-token'",
+    ),
+    "model where nobody serves it": (
+        SERVICE_OF_PAIR, "mountPath: /mnt/store", "mountPath: /mnt/models",
+        "spec.rayClusterConfig.headGroupSpec.template.spec.containers[0].volumeMounts", "have not at /mnt/store/runs",
+    ),
+    "image that nothing has": (
+        "overlays/serve/kustomization.yaml", "{name: toolace-cpu", "{name: toolace-cup",
+        "images[0].name", "no object has the image 'toolace-cup'",
+    ),
+    "another version beside": (
+        SERVICE_OF_PAIR, "image: toolace-cpu", "image: registry.example/old/toolace-cpu:0.0.9",
+        "spec.rayClusterConfig.workerGroupSpecs[0].template.spec.containers[0].image", "other objects of the overlay",
+    ),
     "resource that is not there": (PATCH, "- ../serve", "- ../served", ".", "kustomize:"),
     "file that nothing lists": ("components/train-cpu/kustomization.yaml", "- pdb.yaml\n", "", "", ""),
 }  # fmt: skip

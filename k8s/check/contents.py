@@ -11,9 +11,9 @@ from k8s.check import runtime_env
 from k8s.check.commands import CommandLine, foreign_problem
 from k8s.check.findings import Finding, Path, Thing, find
 from k8s.check.image import Image, below, image_for, image_of, images, is_ours
-from k8s.check.ray_objects import Pod, cluster_of, pods_of
-from k8s.check.references import EXPECTS
-from k8s.check.rendering import Scene
+from k8s.check.promotion import Promotion, check_promotions
+from k8s.check.ray_objects import Pod, cluster_of, lasting_mounts, main_container, mounts, pods_of
+from k8s.check.rendering import EXPECTS, Scene
 from k8s.check.variables import unknown
 
 _STORES = ("s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")
@@ -21,7 +21,8 @@ _STORES = ("s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")
 
 
 def check_contents(scene: Scene) -> Iterator[Finding]:
-    """What the objects of a scene want of their images and is not there."""
+    """What the objects of a scene want of their images and is not there; and promotions between them."""
+    promotions: list[Promotion] = []
     for thing in scene.things:
         pods = list(pods_of(thing))
         for pod in pods:
@@ -29,31 +30,22 @@ def check_contents(scene: Scene) -> Iterator[Finding]:
                 yield from _container(pod, path, container)
         yield from _ray_version(thing, pods)
         if thing.group == "ray.io" and thing.kind == "RayJob":
-            yield from _job(thing, pods, scene)
+            yield from _job(thing, pods, promotions)
+    yield from check_promotions(scene, promotions)
+    if scene.rendered:
+        yield from _one_version(scene)
 
 
-def main_container(pods: list[Pod], role: str) -> tuple[Path, dict[str, Any]] | None:
-    """The first container of the first pod of a role: the one that Ray runs in."""
-    for pod in pods:
-        if pod.role == role:
-            for path, container in pod.containers():
-                if "containers" in path[-2:]:
-                    return path, container
-    return None
-
-
-def mounts(container: dict[str, Any]) -> list[str]:
-    """Folders of a container that are volumes."""
-    return [str(mount.get("mountPath")) for mount in container.get("volumeMounts") or ()]
-
-
-def lasting_mounts(pod: Pod) -> list[str]:
-    """Folders of a pod's first container that outlive the pod: claims, and volumes that are not the pod's own."""
-    own = ("emptyDir", "secret", "configMap", "projected", "downwardAPI", "ephemeral", "hostPath")
-    volumes = {v.get("name"): v for v in pod.spec.get("volumes") or ()}
-    container = next(iter(pod.spec.get("containers") or [{}]))
-    found = (m for m in container.get("volumeMounts") or () if m.get("name") in volumes)
-    return [str(m.get("mountPath")) for m in found if not any(kind in volumes[m["name"]] for kind in own)]
+def _one_version(scene: Scene) -> Iterator[Finding]:
+    """Objects of one overlay that want different versions of one of our images."""
+    first: dict[str, str] = {}
+    for pod in [pod for thing in scene.things for pod in pods_of(thing)]:
+        for path, container in pod.containers():
+            reference = str(container.get("image", ""))
+            image = image_of(reference)
+            other = first.setdefault(image.title, reference) if image else reference
+            if other != reference:
+                yield pod.thing.wrong((*path, "image"), f"{reference}, but other objects of the overlay have {other}")
 
 
 def _container(pod: Pod, path: Path, container: dict[str, Any]) -> Iterator[Finding]:
@@ -124,7 +116,7 @@ def _ray_version(thing: Thing, pods: list[Pod]) -> Iterator[Finding]:
         )
 
 
-def _job(thing: Thing, pods: list[Pod], scene: Scene) -> Iterator[Finding]:
+def _job(thing: Thing, pods: list[Pod], promotions: list[Promotion]) -> Iterator[Finding]:
     yield from _runtime_env(thing, pods)
     head = main_container(pods, "head")
     entrypoint = thing.get("spec", "entrypoint")
@@ -139,11 +131,7 @@ def _job(thing: Thing, pods: list[Pod], scene: Scene) -> Iterator[Finding]:
         yield from _lasting(thing, where, pods, name, place)
     if line.settings is None:
         return
-    promote = line.settings.rounds.promote
-    if promote == "local":
-        yield thing.wrong(where, "rounds.promote=local: nothing is served on the training cluster itself")
-    elif promote != "none":
-        yield from _promotion(thing, where, promote, scene)
+    promotions.append(Promotion(thing, line.settings.rounds.promote, line.settings.root))
 
 
 def _lasting(thing: Thing, where: Path, pods: list[Pod], name: str, place: str) -> Iterator[Finding]:
@@ -159,18 +147,6 @@ def _lasting(thing: Thing, where: Path, pods: list[Pod], name: str, place: str) 
             yield thing.wrong(
                 where, f"{name} {place!r} is on no lasting volume of {who}: mount a claim there, or use s3://"
             )
-
-
-def _promotion(thing: Thing, where: Path, address: str, scene: Scene) -> Iterator[Finding]:
-    host, _, port = address.partition("://")[2].partition("/")[0].partition(":")
-    heads = {f"{t.name}-head-svc" for t in scene.things if t.kind in ("RayService", "RayCluster")}
-    services = {t.name for t in scene.things if t.kind == "Service"}
-    name = host.partition(".")[0]
-    if name not in heads | services:
-        there = ", ".join(sorted(heads)) or "none"
-        yield thing.wrong(where, f"rounds.promote: there is no service {name!r} (heads that are there: {there})")
-    elif name in heads and port != "8265":
-        yield thing.wrong(where, f"rounds.promote: the dashboard of {name} listens on 8265, not on {port or 80}")
 
 
 def _runtime_env(thing: Thing, pods: list[Pod]) -> Iterator[Finding]:

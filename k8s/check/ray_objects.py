@@ -80,3 +80,27 @@ def pods_of(thing: Thing) -> Iterator[Pod]:
             yield Pod(thing, ("spec", "submitterPodTemplate", "spec"), "submit")
     elif thing.kind in _PODS and thing.get(*_PODS[thing.kind]):
         yield Pod(thing, _PODS[thing.kind])
+
+
+def main_container(pods: list[Pod], role: str) -> tuple[Path, dict[str, Any]] | None:
+    """The first container of the first pod of a role: the one that Ray runs in."""
+    for pod in pods:
+        if pod.role == role:
+            for path, container in pod.containers():
+                if "containers" in path[-2:]:
+                    return path, container
+    return None
+
+
+def mounts(container: dict[str, Any]) -> list[str]:
+    """Folders of a container that are volumes."""
+    return [str(mount.get("mountPath")) for mount in container.get("volumeMounts") or ()]
+
+
+def lasting_mounts(pod: Pod) -> dict[str, Any]:
+    """Folders of a pod's first container that outlive the pod, with their volumes: claims, and others not its own."""
+    own = ("emptyDir", "secret", "configMap", "projected", "downwardAPI", "ephemeral", "hostPath")
+    volumes = {v.get("name"): v for v in pod.spec.get("volumes") or ()}
+    container = next(iter(pod.spec.get("containers") or [{}]))
+    found = (m for m in container.get("volumeMounts") or () if m.get("name") in volumes)
+    return {str(m.get("mountPath")): volumes[m["name"]] for m in found if not any(k in volumes[m["name"]] for k in own)}

@@ -8,10 +8,7 @@ from typing import Any
 from k8s.check.findings import Finding, Path, Thing, find
 from k8s.check.quantities import amount
 from k8s.check.ray_objects import Pod, cluster_of, pods_of
-from k8s.check.rendering import Scene
-
-EXPECTS = "toolace/expects"
-"""An annotation that names what is made by hand, with the keys that it has: `Secret/NAME/KEY`, separated by blanks."""
+from k8s.check.rendering import EXPECTS, Scene
 
 
 class Known:

@@ -17,11 +17,13 @@ from typing import Any
 
 import yaml
 
-from k8s.check.findings import Finding, Source, Thing
+from k8s.check.findings import Finding, Source, Thing, find
 from toolace.errors import ConfigError, ToolaceError
 from toolace.settings_file import parse_yaml
 
 NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+EXPECTS = "toolace/expects"
+"""An annotation that names what is made by hand, with the keys that it has: `Secret/NAME/KEY`, separated by blanks."""
 ORIGIN = "config.kubernetes.io/origin"
 _OURS = ("config.kubernetes.io/", "alpha.config.kubernetes.io/", "internal.config.kubernetes.io/")
 _SEPARATOR = re.compile(r"^---(?:[ \t].*)?$", re.MULTILINE)
@@ -33,6 +35,9 @@ class Scene:
 
     file: str
     things: list[Thing] = field(default_factory=list)
+    expects: list[str] = field(default_factory=list)
+    """What the kustomization itself says in the annotation `toolace/expects`."""
+    rendered: bool = False
 
 
 def read_scenes(folder: Path) -> tuple[list[Scene], list[Finding]]:
@@ -53,7 +58,8 @@ def read_scenes(folder: Path) -> tuple[list[Scene], list[Finding]]:
             continue
         rendered, problems = _render(file, used)
         findings += problems
-        scenes.append(Scene(shown(file), rendered))
+        said = find(settings, ("metadata", "annotations", EXPECTS))
+        scenes.append(Scene(shown(file), rendered, str(said or "").split(), rendered=True))
     for file in components:
         if file.resolve() not in used:
             findings.append(Finding(shown(file), ".", "no kustomization uses this component, so nothing checks it"))
@@ -157,7 +163,27 @@ def _render(file: Path, used: set[Path]) -> tuple[list[Thing], list[Finding]]:
             for document in _items(rendered):
                 own = Source(shown(path), None)
                 things.append(Thing(document, [*(s for s, selects in patches if selects(document)), own]))
-    return things, []
+    renames = any(key in text for text in _texts(file) for key in ("namePrefix", "nameSuffix", "$patch: delete"))
+    idle = [] if renames else [source for source, selects in patches if not any(selects(one.data) for one in things)]
+    problems = [Finding(source.file, ".", "a patch selects no object, and is left out in silence") for source in idle]
+    return things, problems + list(_images(file, things))
+
+
+def _texts(file: Path) -> list[str]:
+    """The texts of a kustomization and of those that it stands on."""
+    used: set[Path] = set()
+    list(_chain(file, used))
+    return [one.read_text(encoding="utf-8", errors="replace") for one in used if one.is_file()]
+
+
+def _images(file: Path, things: list[Thing]) -> Iterator[Finding]:
+    """Entries of `images` that no object has: kustomize leaves them out in silence."""
+    settings = _settings(file, []) or {}
+    used = re.findall(r"'image': '([^']*)'", str([thing.data for thing in things]))
+    names = {re.sub(r"(@.*|:[^/:]*)$", "", name) for name in used}
+    for index, entry in enumerate(settings.get("images") or ()):
+        if things and str(entry.get("newName") or entry.get("name")) not in names:
+            yield Finding(shown(file), f"images[{index}].name", f"no object has the image {entry.get('name')!r}")
 
 
 def kustomize() -> list[str]:

@@ -1,4 +1,4 @@
-"""RayService: the Serve configuration inside, the application's arguments, and the times that must fit each other."""
+"""RayService: the Serve configuration inside, and what its applications import."""
 
 from __future__ import annotations
 
@@ -10,18 +10,12 @@ from typing import Any
 import yaml
 
 from k8s.check import runtime_env
-from k8s.check.contents import main_container, mounts
 from k8s.check.findings import Finding, Path, Thing, find
-from k8s.check.image import Image, below, image_for, image_of, importable
-from k8s.check.ray_objects import pods_of
+from k8s.check.image import Image, image_for, image_of, importable
+from k8s.check.ray_objects import main_container, pods_of
 from k8s.check.references import Known
 from k8s.check.rendering import Scene
-from toolace.config import apply_override
-from toolace.errors import ToolaceError
-from toolace.serving.config import ServeConfig
-from toolace.setting_errors import describe_errors
-
-WHERE: Path = ("spec", "serveConfigV2")
+from k8s.check.served_app import BUILDERS, WHERE, check_app
 
 
 def check_serving(scene: Scene) -> Iterator[Finding]:
@@ -58,6 +52,9 @@ def _service(thing: Thing, known: Known) -> Iterator[Finding]:
     for index, application in enumerate(applications):
         yield from _application(thing, known, loaded, (*WHERE, "applications", index), application)
     yield from _http(thing, loaded)
+    if thing.get("spec", "excludeHeadPodFromServeSvc") and loaded.get("proxy_location") in ("HeadOnly", "Disabled"):
+        where = (*WHERE, "proxy_location")
+        yield thing.wrong(where, f"{loaded['proxy_location']}, but excludeHeadPodFromServeSvc: the service has no pods")
 
 
 def unknown_fields(model: Any, data: Any) -> Iterator[Path]:
@@ -124,8 +121,8 @@ def _application(
         return
     if problem := import_problem(image, target):
         yield thing.wrong((*path, "import_path"), problem)
-    elif target == "serve_apps.refine:build_app":
-        yield from _arguments(thing, known, (*path, "args"), application.get("args") or {}, loaded)
+    elif target.replace(":", ".") in BUILDERS:
+        yield from check_app(thing, known, path, application, loaded)
 
 
 def import_problem(image: Image, target: str) -> str | None:
@@ -151,79 +148,3 @@ def _names(tree: ast.Module) -> set[str]:
         elif isinstance(node, ast.Assign):
             names.update(target.id for target in node.targets if isinstance(target, ast.Name))
     return names
-
-
-def _arguments(
-    thing: Thing, known: Known, path: Path, given: dict[str, Any], loaded: dict[str, Any]
-) -> Iterator[Finding]:
-    from pydantic import ValidationError
-
-    nested: dict[str, Any] = {}
-    try:
-        for key, value in given.items():
-            if "." in key:
-                apply_override(nested, f"{key}={value}")
-            else:
-                nested[key] = value
-        config = ServeConfig.model_validate(nested)
-    except ToolaceError as error:
-        yield thing.wrong(path, str(error))
-        return
-    except ValidationError as error:
-        for item in error.errors():
-            one = describe_errors(ValidationError.from_exception_data("args", [item]))  # type: ignore[list-item]
-            yield thing.wrong((*path, *item["loc"]), one)
-        return
-    yield from _keys(thing, known, path, config)
-    yield from _times(thing, path, config, loaded)
-    folders = [folder for pod in pods_of(thing) for _, c in pod.containers() for folder in mounts(c)]
-    if config.model.path.startswith("/") and not below(config.model.path, folders):
-        yield thing.wrong((*path, "model", "path"), f"{config.model.path} is on no volume of the pods")
-
-
-def _keys(thing: Thing, known: Known, path: Path, config: ServeConfig) -> Iterator[Finding]:
-    auth = config.auth
-    if auth.keys_file is None:
-        given = {
-            variable.get("name")
-            for pod in pods_of(thing)
-            for _, container in pod.containers()
-            for variable in container.get("env") or ()
-        }
-        if not auth.hashed_keys and not auth.open and auth.keys_env not in given:
-            where = (*path, "auth", "keys_file")
-            yield thing.wrong(where, "no API keys: set auth.keys_file to a mounted Secret, or auth.open=true")
-        return
-    folder, _, file = auth.keys_file.rpartition("/")
-    for pod in pods_of(thing):
-        if pod.role != "worker":
-            continue
-        container = next(iter(pod.spec.get("containers") or [{}]))
-        mount = next((m for m in container.get("volumeMounts") or () if m.get("mountPath") == folder), None)
-        volumes = {v.get("name"): v for v in pod.spec.get("volumes") or ()}
-        volume = volumes.get(mount["name"]) if mount else None
-        secret = find(volume, ("secret", "secretName"))
-        if mount is None:
-            yield thing.wrong((*path, "auth", "keys_file"), f"the workers mount nothing at {folder or '/'}")
-        elif secret and not known.missing("Secret", secret) and (problem := known.missing("Secret", secret, file)):
-            yield thing.wrong((*path, "auth", "keys_file"), problem)
-
-
-def _times(thing: Thing, path: Path, config: ServeConfig, loaded: dict[str, Any]) -> Iterator[Finding]:
-    """deadline <= drain <= the pod's and the old cluster's time to go, and no HTTP timeout below the deadline."""
-    drain, deadline = config.replicas.drain_s, config.refinement.deadline_cap_ms / 1000
-    if drain < deadline:
-        yield thing.wrong((*path, "replicas", "drain_s"), f"{drain:g} s, below the longest request ({deadline:g} s)")
-    timeout = find(loaded, ("http_options", "request_timeout_s"))
-    if timeout is not None and timeout < deadline:
-        where = (*WHERE, "http_options", "request_timeout_s")
-        yield thing.wrong(where, f"{timeout:g} s, below the longest request ({deadline:g} s)")
-    old = thing.get("spec", "rayClusterDeletionDelaySeconds")
-    if (60 if old is None else old) < drain:
-        where = ("spec", "rayClusterDeletionDelaySeconds")
-        yield thing.wrong(where, f"{60 if old is None else old} s, below replicas.drain_s ({drain:g} s)")
-    for pod in pods_of(thing):
-        grace = pod.spec.get("terminationGracePeriodSeconds", 30)
-        if pod.role == "worker" and grace < drain:
-            where = (*pod.path, "terminationGracePeriodSeconds")
-            yield thing.wrong(where, f"{grace} s, below replicas.drain_s ({drain:g} s)")

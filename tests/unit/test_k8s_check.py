@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 import yaml
-from k8s_image_mistakes import COMMANDS, ENVIRONMENT, READ, RIGHT, RUN
-from k8s_mistakes import BUILT_IN, JOB, MISTAKES, PATCH, RENDERED, ROUNDS, SHAPES
+from k8s_image_mistakes import COMMANDS, ENVIRONMENT, READ, RIGHT, RUN, SERVING
+from k8s_mistakes import ARGS, BUILT_IN, JOB, MISTAKES, PATCH, RENDERED, ROUNDS, SERVICE, SHAPES
 from k8s_object_mistakes import GENERAL
 
 from k8s.check.__main__ import CRDS, check
 from k8s.check.findings import Finding
 from k8s.check.rules import CEL_RULES
+from k8s.check.served_app import ENGINE, INGRESS
 from k8s.check.variables import unknown
 from toolace.errors import ConfigError
 
@@ -183,7 +184,7 @@ def test_the_same_objects_as_plain_files_are_clean(plain: Path) -> None:
     assert check(plain)[0] == []
 
 
-EVERYWHERE = MISTAKES | COMMANDS | ENVIRONMENT | GENERAL
+EVERYWHERE = MISTAKES | COMMANDS | ENVIRONMENT | SERVING | GENERAL
 
 
 @pytest.mark.parametrize("name", EVERYWHERE)
@@ -199,6 +200,24 @@ def test_a_command_in_which_nothing_is_wrong_is_left_alone(name: str, plain: Pat
         plant(plain, tmp_path, JOB, f"entrypoint: {RUN}", f"entrypoint: >-\n    {RIGHT[name]}"), NO_CRDS
     )
     assert [str(finding) for finding in findings] == []
+
+
+def test_a_file_of_keys_is_one_that_the_volume_has(plain: Path, tmp_path: Path) -> None:
+    for old, new, found in (
+        ("keys.txt}", "mine.txt}", 1),
+        ("secretName: api-keys,", "secretName: api-keys, items: [{key: keys.txt, path: mine.txt}],", 1),
+    ):
+        copy = tmp_path / old.rstrip("},")
+        shutil.copytree(plain, copy)
+        text = (copy / SERVICE).read_text(encoding="utf-8").replace(old, new)
+        (copy / SERVICE).write_text(text, encoding="utf-8")
+        assert len(at(check(copy, NO_CRDS)[0], SERVICE, f"{ARGS}.auth.keys_file")) == found
+
+
+def test_the_deployments_of_the_application_have_the_names_that_are_checked() -> None:
+    serving = ROOT / "toolace" / "serving"
+    assert f'name="{INGRESS}"' in (serving / "ingress.py").read_text(encoding="utf-8")
+    assert f"deployment_cls={ENGINE[:-1]})" in (serving / "app.py").read_text(encoding="utf-8")
 
 
 def test_variables_that_the_libraries_read_are_known() -> None:

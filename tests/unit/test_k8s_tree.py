@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from k8s.check.contents import main_container
 from k8s.check.findings import Thing
 from k8s.check.quantities import amount
-from k8s.check.ray_objects import Pod, cluster_of, groups_of, pods_of
+from k8s.check.ray_objects import Pod, cluster_of, groups_of, main_container, pods_of
 from k8s.check.rendering import Scene, read_scenes
 
 ROOT = Path(__file__).resolve().parents[2]
