@@ -226,6 +226,11 @@ RENDERED: Mistakes = {
     "in a patch": (PATCH, "configs/demo.yaml", "configs/dmo.yaml", "spec.entrypoint", "no file 'configs/dmo.yaml'"),
     "in the patch alone": (JOB_OF_PAIR, "train_rounds.py", "train_round.py", "", ""),
     "address of the pair": (PATCH, "toolace-serve-head-svc", "toolace-head-svc", "spec.entrypoint", "no service"),
+    "promotion that no policy lets through": (
+        "base/networkpolicies.yaml", "component: serve}\n    ports: [{port: 8265}]",
+        "component: serve}\n    ports: [{port: 8266}]",
+        "spec.egress", "cannot reach the head's pods of toolace-serve at port 8265",
+    ),
     "patch that selects nothing": (PATCH, "name: train}", "name: trian}", ".", "selects no object"),
     "promotion that nobody makes": (
         PATCH, "        --set rounds.promote=http://toolace-serve-head-svc:8265\n", "",

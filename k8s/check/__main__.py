@@ -15,15 +15,35 @@ from pathlib import Path
 from k8s.check.contents import check_contents
 from k8s.check.findings import Finding
 from k8s.check.image import ROOT
+from k8s.check.network import check_network
+from k8s.check.ports import check_ports
 from k8s.check.quantities import check_quantities
 from k8s.check.references import check_references
 from k8s.check.rendering import Scene, read_scenes
+from k8s.check.rights import check_rights
+from k8s.check.room import check_room
 from k8s.check.rules import check_ray
 from k8s.check.schemas import Schemas
+from k8s.check.selectors import check_policy_labels, check_selectors
 from k8s.check.serving import check_serving
+from k8s.check.start import check_start
 from toolace.errors import ToolaceError
 
 CRDS = Path(os.environ.get("KUBERAY_CRDS") or ROOT.parent / "shared" / "kuberay-crds")
+
+PARTS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
+    check_quantities,
+    check_ray,
+    check_start,
+    check_references,
+    check_selectors,
+    check_ports,
+    check_network,
+    check_rights,
+    check_room,
+    check_contents,
+    check_serving,
+)
 
 
 def check(folder: Path, crds: Path = CRDS) -> tuple[list[Finding], set[str]]:
@@ -39,8 +59,9 @@ def check(folder: Path, crds: Path = CRDS) -> tuple[list[Finding], set[str]]:
     for scene in scenes:
         for thing in scene.things:
             findings += schemas.check(thing)
-        for part in (check_quantities, check_ray, check_references, check_contents, check_serving):
+        for part in PARTS:
             findings += _sound(part, scene)
+    findings += check_policy_labels(scenes)
     return sorted(set(findings)), schemas.skipped
 
 

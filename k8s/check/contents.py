@@ -14,6 +14,7 @@ from k8s.check.image import Image, below, image_for, image_of, images, is_ours
 from k8s.check.promotion import Promotion, check_promotions
 from k8s.check.ray_objects import Pod, cluster_of, lasting_mounts, main_container, mounts, pods_of
 from k8s.check.rendering import EXPECTS, Scene
+from k8s.check.room import check_run
 from k8s.check.variables import unknown
 
 _STORES = ("s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")
@@ -131,6 +132,7 @@ def _job(thing: Thing, pods: list[Pod], promotions: list[Promotion]) -> Iterator
         yield from _lasting(thing, where, pods, name, place)
     if line.settings is None:
         return
+    yield from check_run(thing, where, line.settings)
     promotions.append(Promotion(thing, line.settings.rounds.promote, line.settings.root))
 
 

@@ -51,7 +51,6 @@ def check_references(scene: Scene) -> Iterator[Finding]:
         for pod in pods_of(thing):
             yield from _pod(pod, known)
         yield from _ray(thing, known)
-    yield from _selectors(scene)
 
 
 def _reference(thing: Thing, path: Path, known: Known, kind: str, name: Any, key: Any = None) -> Iterator[Finding]:
@@ -147,27 +146,3 @@ def _ray(thing: Thing, known: Known) -> Iterator[Finding]:
     host = address.rpartition("://")[2].partition(":")[0]
     if host and "." not in host and (problem := known.missing("Service", host)):
         yield thing.wrong((*path, "gcsFaultToleranceOptions", "redisAddress"), problem)
-
-
-def _selectors(scene: Scene) -> Iterator[Finding]:
-    pods = [pod for thing in scene.things for pod in pods_of(thing)]
-    for thing in scene.things:
-        if thing.kind not in ("PodDisruptionBudget", "Service"):
-            continue
-        below = ("spec", "selector", "matchLabels") if thing.kind == "PodDisruptionBudget" else ("spec", "selector")
-        labels = thing.get(*below)
-        if not isinstance(labels, dict) or not labels or any(key.startswith("ray.io/") for key in labels):
-            continue  # the operator puts its own labels on pods: who has them is not written here
-        chosen = [pod for pod in pods if labels.items() <= pod.labels.items()]
-        if not chosen:
-            yield thing.wrong(below, f"selects no pod: no pod template has the labels {labels}")
-        elif thing.kind == "PodDisruptionBudget" and any(pod.role for pod in chosen):
-            yield from _budget(thing)
-
-
-def _budget(thing: Thing) -> Iterator[Finding]:
-    """Pods of a RayCluster have an owner without a scale resource: a share of its pods cannot be told."""
-    if "maxUnavailable" in thing.data["spec"]:
-        yield thing.wrong(("spec", "maxUnavailable"), "does not work for Ray's pods: use minAvailable with an integer")
-    elif not isinstance(thing.get("spec", "minAvailable"), int):
-        yield thing.wrong(("spec", "minAvailable"), "must be an integer for Ray's pods, not a percentage")

@@ -11,6 +11,7 @@ from k8s.check.findings import Finding, Path, Thing, find
 from k8s.check.image import image_of, images
 from k8s.check.ray_objects import Pod, main_container, mounts, pods_of
 from k8s.check.references import Known
+from k8s.check.room import too_large
 from toolace.config import apply_override
 from toolace.errors import ToolaceError
 from toolace.serving.config import ServeConfig
@@ -49,6 +50,11 @@ def check_app(
         return
     yield from _keys(thing, known, path, config)
     yield from _times(thing, path, config, loaded)
+    room = [
+        ("replicas.min_replicas", config.replicas.min_replicas, config.replicas.cpus, config.replicas.gpus),
+        ("ingress_replicas", config.ingress_replicas, 1, 0),
+    ]
+    yield from (thing.wrong(path, said) for said in too_large(thing, room))
     yield from _model(thing, (*path, "model", "path"), config.model.path)
     yield from _deployments(thing, (*application, "deployments"), data.get("deployments") or [], config)
 
@@ -90,14 +96,14 @@ def _keys(thing: Thing, known: Known, path: Path, config: ServeConfig) -> Iterat
         return
     folder, _, file = auth.keys_file.rpartition("/")
     for pod in pods_of(thing):
-        if pod.role != "worker":
-            continue
         container = next(iter(pod.spec.get("containers") or [{}]))
         mount = next((m for m in container.get("volumeMounts") or () if m.get("mountPath") == folder), None)
         volumes = {v.get("name"): v for v in pod.spec.get("volumes") or ()}
         volume = volumes.get(mount["name"]) if mount else None
         secret = find(volume, ("secret", "secretName"))
         items = {item.get("path"): item.get("key") for item in find(volume, ("secret", "items")) or ()}
+        if pod.role != "worker" and not items:
+            continue
         if mount is None:
             yield thing.wrong((*path, "auth", "keys_file"), f"the workers mount nothing at {folder or '/'}")
         elif items and file not in items:

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from k8s_image_mistakes import COMMANDS, ENVIRONMENT, READ, RIGHT, RUN, SERVING
 from k8s_mistakes import ARGS, BUILT_IN, JOB, MISTAKES, PATCH, RENDERED, ROUNDS, SERVICE, SHAPES
-from k8s_object_mistakes import GENERAL
+from k8s_object_mistakes import EACH_OTHER, GENERAL, RUNNING
 
 from k8s.check.__main__ import CRDS, check
 from k8s.check.findings import Finding
@@ -184,7 +184,7 @@ def test_the_same_objects_as_plain_files_are_clean(plain: Path) -> None:
     assert check(plain)[0] == []
 
 
-EVERYWHERE = MISTAKES | COMMANDS | ENVIRONMENT | SERVING | GENERAL
+EVERYWHERE = MISTAKES | COMMANDS | ENVIRONMENT | SERVING | GENERAL | EACH_OTHER | RUNNING
 
 
 @pytest.mark.parametrize("name", EVERYWHERE)

@@ -1,0 +1,80 @@
+"""Room: what containers may use, and whether what runs in them fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from k8s.check.findings import Finding, Path, Thing, find
+from k8s.check.quantities import amount
+from k8s.check.ray_objects import groups_of, mounts, pods_of
+from k8s.check.rendering import Scene
+
+GPU = "nvidia.com/gpu"
+_MANY = 10**6
+"""Cores of a node that nothing limits."""
+
+
+def check_room(scene: Scene) -> Iterator[Finding]:
+    """Containers of Ray's pods without limits, or that may use more than they ask for; pods without shared memory."""
+    for thing in scene.things:
+        for pod in pods_of(thing):
+            containers = list(pod.containers()) if pod.role else []
+            for path, container in containers:
+                resources = container.get("resources") or {}
+                asked, limits = resources.get("requests") or {}, resources.get("limits") or {}
+                if missing := [name for name in ("cpu", "memory") if name not in limits]:
+                    said = f"no limit of {' and '.join(missing)}: Ray takes the whole machine for its own"
+                    yield thing.wrong((*path, "resources", "limits"), said)
+                elif _differ(asked, limits):
+                    said = f"requests {asked} are not limits {limits}: Ray counts on its limits, the node on requests"
+                    yield thing.wrong((*path, "resources", "requests"), said)
+            main = next((one for one in containers if one[0][-2] == "containers"), None)
+            if main and pod.role in ("head", "worker") and "/dev/shm" not in mounts(main[1]):
+                said = "nothing is mounted at /dev/shm: the object store has 64 MiB there, and goes to disk"
+                yield thing.wrong((*main[0], "volumeMounts"), said)
+
+
+def _differ(asked: dict[str, Any], limits: dict[str, Any]) -> bool:
+    """Whether requests are other than limits; those that are not given are the limits."""
+    pairs = ((amount(value), amount(limits.get(name))) for name, value in asked.items())
+    return any(mine is not None and mine != most for mine, most in pairs)
+
+
+def nodes(thing: Thing) -> list[tuple[float, float, int]]:
+    """Logical CPUs and GPUs of a node, and how many such nodes there are at the most, by group."""
+    found = []
+    for _, group, role in groups_of(thing):
+        limits = find(group, ("template", "spec", "containers", 0, "resources", "limits")) or {}
+        parameters = group.get("rayStartParams") or {}
+        cpus = amount(parameters.get("num-cpus", limits.get("cpu", _MANY))) or 0.0
+        gpus = amount(parameters.get("num-gpus", limits.get(GPU))) or 0.0
+        most = 1 if role == "head" else int(group.get("maxReplicas") or group.get("replicas") or 0)
+        found.append((cpus, gpus, most * int(group.get("numOfHosts") or 1)))
+    return found
+
+
+def too_large(thing: Thing, wanted: list[tuple[str, int, float, float]]) -> Iterator[str]:
+    """What of `wanted` does not fit the nodes of a cluster: name, how many at once, CPUs and GPUs of each."""
+    there = nodes(thing)
+    for name, many, cpus, gpus in wanted:
+        places = sum(most * _fit(node, (cpus, gpus)) for *node, most in there)
+        if places < many:
+            each = f"{cpus:g} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
+            yield f"{name} of {each} each: at most {places} fit the cluster's nodes, {many} are needed at once"
+
+
+def _fit(node: list[float], one: tuple[float, float]) -> int:
+    """How many fit a node."""
+    shares = [int(has / needs) for has, needs in zip(node, one, strict=True) if needs > 0]
+    return min(shares, default=_MANY)
+
+
+def check_run(thing: Thing, where: Path, settings: Any) -> Iterator[Finding]:
+    """Whether a run's actors and training workers fit its cluster."""
+    train, rollout = settings.train, settings.rollout
+    wanted = [
+        ("train.workers", train.workers, train.cpus_per_worker, train.gpus_per_worker),
+        ("rollout.min_actors", rollout.min_actors, rollout.cpus_per_actor, rollout.gpus_per_actor),
+    ]
+    yield from (thing.wrong(where, said) for said in too_large(thing, wanted))
