@@ -127,6 +127,7 @@ RIGHT = {
     "a loop": f"for i in 1 2; do echo $i > /tmp/n; done; if test -f /tmp/n; then {RUN}; fi",
     "what was made before": f"mkdir -p /tmp/x && cd /tmp/x && cd /opt/toolace && {RUN} 2>&1 | tee /mnt/store/log",
     "folders that the image has": f"cd configs; ls; cd /tmp && cd /mnt/store && cd /opt/toolace && {RUN}",
+    "words about programs": "toolace --help; toolace run --help; python ray_jobs/train_base.py --help",
     "variables": f"ROOT=/mnt/store; export ROOT; {RUN} --set seed=$SEED",
     "variables of libraries": f"OMP_NUM_THREADS=2 HF_HUB_OFFLINE=1 {RUN}",
     "installed modules": "python -m ray.scripts.scripts status; python -m json.tool /mnt/store/a.json; pip --version",

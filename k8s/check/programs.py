@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import ast
+import io
 import re
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,11 @@ class Invocation:
 
 def invoke(words: list[str]) -> Invocation:
     """What `toolace WORDS` means."""
+    with redirect_stdout(io.StringIO()):  # --help prints
+        return _invoke(words)
+
+
+def _invoke(words: list[str]) -> Invocation:
     from toolace.cli.main import app
 
     command: Any = typer.main.get_command(app)
@@ -82,7 +89,8 @@ def invoke_script(file: Path, words: list[str]) -> Invocation:
     if parser is None:
         return Invocation()
     try:
-        parsed = vars(parser.parse_args(words))
+        with redirect_stdout(io.StringIO()):
+            parsed = vars(parser.parse_args(words))
     except _RefusedError as error:
         return Invocation(f"{file.name}: {error}")
     except SystemExit:  # --help

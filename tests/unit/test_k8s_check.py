@@ -195,10 +195,13 @@ def test_a_planted_mistake_is_found_without_the_definitions(name: str, plain: Pa
 
 
 @pytest.mark.parametrize("name", RIGHT)
-def test_a_command_in_which_nothing_is_wrong_is_left_alone(name: str, plain: Path, tmp_path: Path) -> None:
+def test_a_command_in_which_nothing_is_wrong_is_left_alone(
+    name: str, plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     findings, _ = check(
         plant(plain, tmp_path, JOB, f"entrypoint: {RUN}", f"entrypoint: >-\n    {RIGHT[name]}"), NO_CRDS
     )
+    assert capsys.readouterr().out == ""
     assert [str(finding) for finding in findings] == []
 
 
