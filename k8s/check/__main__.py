@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from k8s.check.contents import check_contents
+from k8s.check.documents import shown
 from k8s.check.findings import Finding
 from k8s.check.image import ROOT
 from k8s.check.network import check_network
@@ -61,7 +62,7 @@ def check(folder: Path, crds: Path = CRDS) -> tuple[list[Finding], set[str]]:
             findings += schemas.check(thing)
         for part in PARTS:
             findings += _sound(part, scene)
-    findings += check_policy_labels(scenes)
+    findings += _sound(lambda _: check_policy_labels(scenes), Scene(shown(folder)))
     return sorted(set(findings)), schemas.skipped
 
 
@@ -69,7 +70,7 @@ def _sound(part: Callable[[Scene], Iterator[Finding]], scene: Scene) -> Iterator
     """The findings of a part; an object without the shape of its kind, which its schema tells, ends it early."""
     try:
         yield from part(scene)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         yield Finding(scene.file, ".", f"an object has not the shape of its kind, so checking ended early: {error}")
 
 

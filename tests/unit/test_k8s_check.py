@@ -166,6 +166,20 @@ def test_every_rule_of_the_definitions_is_one_that_is_handled() -> None:
     assert {rule for definition in definitions for rule in rules(definition)} == set(CEL_RULES)
 
 
+def test_objects_without_their_shape_end_a_part_and_not_the_check(plain: Path, tmp_path: Path) -> None:
+    copy = plant(plain, tmp_path, "networkpolicies.yaml", "  egress:\n  - to:", "  egress:\n  - []\n  - to:")
+    text = (
+        (copy / JOB)
+        .read_text(encoding="utf-8")
+        .replace('cpu: "4"', "cpu: 1e999")
+        .replace("backoffLimit: 2\n", "backoffLimit: -1\n", 1)
+    )
+    (copy / JOB).write_text(text, encoding="utf-8")
+    findings, _ = check(copy, NO_CRDS)
+    assert at(findings, JOB, "spec.backoffLimit")
+    assert any("checking ended early" in one.message for one in findings)
+
+
 def test_images_of_others_are_not_held_against_ours(plain: Path, tmp_path: Path) -> None:
     """Somebody's own job, with an image that nothing here knows: only what holds for any image is checked."""
     text = (plain / JOB).read_text(encoding="utf-8")
