@@ -26,6 +26,11 @@ pytestmark = pytest.mark.timeout(600)
 ROOT = Path(__file__).resolve().parent.parent.parent
 ASKING: dict[str, tuple[str, ...]] = {"evolve": ("eval", "tasks", "evolve"), "rounds": ("eval", "probe")}
 """Kinds of stages that actors work in."""
+KINDS: dict[str, tuple[str, ...]] = {
+    "evolve": ("corpus", "data", "eval", "evolve", "queries", "run", "tasks", "train"),
+    "rounds": ("corpus", "data", "eval", "probe", "run", "select", "train"),
+}
+"""Kinds of stages that the driver works in: all that there are; `run` is what is before and after them."""
 
 
 def method_of(seed: int) -> MethodName:
@@ -52,13 +57,18 @@ def moments_of(moments: list[Moment], victim: str) -> list[Moment]:
     return [moment for moment in moments if moment.victim == victim]
 
 
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("seed", seeds("12 21"))
-def test_a_driver_that_is_killed_twice(seed: int, undisturbed_run: Any, tmp_path: Path) -> None:
-    """In two kinds of stages, of all that there are; the third start goes on to the end."""
+def test_a_driver_that_is_killed_in_every_kind_of_stage(seed: int, undisturbed_run: Any, tmp_path: Path) -> None:
+    """Once in each, and once more while it publishes what was trained; the start after the last one goes on to the
+    end."""
     method = method_of(seed)
     whole, moments = undisturbed_run(method)
     mine = moments_of(moments, "driver")
-    at = pick(seed, mine, random.Random(seed).sample(sorted({moment.kind for moment in mine}), 2))
+    publishing = [moment for moment in mine if moment.kind == "train" and moment.what.startswith("done.json")]
+    others = [moment for moment in mine if moment not in publishing]
+    assert sorted({moment.kind for moment in others}) == list(KINDS[method])
+    at = sorted([*pick(seed, others, KINDS[method]), *pick(seed, publishing, ["train"])], key=mine.index)
     told(seed, at)
     root = tmp_path / "run"
     watch = Watch.of(str(root), *at)
