@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -98,7 +99,7 @@ def test_too_many_errors_fail_the_stage_and_a_mended_run_goes_on(tmp_path: Path)
     one = job(tmp_path, "a", 20)
     with pytest.raises(RolloutError, match=r"× engine: RuntimeError: nothing to say about prompt #\n") as caught:
         run(one, script=no_answer)
-    assert "a0: engine: RuntimeError" in str(caught.value)
+    assert re.search(r"a\d+: engine: RuntimeError", str(caught.value))  # of whichever shard came first
     counts = run(one)["a"]
     assert (counts.rows, counts.failed) == (20, 0)
 
