@@ -19,6 +19,9 @@ def compare(
             "--set", help="Override a key of the file: seeds=[1], settings.train.epochs=1", show_default=False
         ),
     ] = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", min=1, help="Seeds to work on at the same time, each in a process of its own")
+    ] = 1,
     json_: JsonOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Count the stages to make and to share; do nothing")
@@ -38,7 +41,7 @@ def compare(
     from toolace.rounds.compare import compare as make
     from toolace.rounds.compare import comparison_table
 
-    outcome = make(comparison)
+    outcome = make(comparison, jobs=jobs)
     typer.echo(json.dumps(outcome) if json_ else comparison_table(outcome))
     if outcome["failed"]:
         for name, error in outcome["failed"].items():

@@ -9,13 +9,15 @@ A comparison's directory:
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from toolace.config import Config
 from toolace.errors import StorageError
 from toolace.rounds.cluster import check_lasting
+from toolace.rounds.compare_jobs import at_once
 from toolace.rounds.compare_outcome import RunOutcome, build_comparison, read_outcome
 from toolace.rounds.compare_plan import Comparison, PlannedRun, plan_runs
 from toolace.rounds.driver import run_rounds
@@ -43,10 +45,13 @@ def shared_stages(comparison: Comparison) -> SharedStages | None:
     return None if local is None else SharedStages(local / "stages")
 
 
-def compare(comparison: Comparison, progress: Progress | None = None, make: MakeRun | None = None) -> dict[str, Any]:
+def compare(
+    comparison: Comparison, progress: Progress | None = None, make: MakeRun | None = None, jobs: int = 1
+) -> dict[str, Any]:
     """Make the runs that are missing, and return the outcome, which is also in `comparison.json`.
 
-    `make` replaces what makes a run, by default the job of its method.
+    `make` replaces what makes a run, by default the job of its method. `jobs` seeds are worked on at the same time,
+    each in a process of its own.
 
     A run that fails is named in `failed` and does not stop the others. Raises `ToolaceError` where the settings of an
     arm cannot be, or where another process works on this comparison.
@@ -58,24 +63,24 @@ def compare(comparison: Comparison, progress: Progress | None = None, make: Make
         check_trackers(run.config.tracking)
     home = Store(comparison.home)
     shared = shared_stages(comparison)
-    failed: dict[str, str] = {}
     outcomes: list[RunOutcome] = []
     with terminates(), RunLock(home):
         if shared is None:
             progress.say(f"{home.uri} is an object store: every run makes all its stages")
         else:
             shared.sweep()
-        for number, run in enumerate(planned, start=1):
-            name = run.config.name
-            try:
-                if not is_finished(run):
-                    progress.say(f"run {number} of {len(planned)}: {name}")
-                    (make or RUNNERS[run.method])(run.config, progress, shared)
-                    _mark_finished(run)
-                outcomes.append(read_outcome(run))
-            except Exception as error:  # whatever it is, the other runs are worth having
-                failed[name] = f"{type(error).__name__}: {error}"[:2000]
-                progress.say(f"run {name} failed: {failed[name]}")
+        missing = [run for run in planned if not is_finished(run)]
+        if jobs > 1:
+            failed = at_once(missing, jobs, partial(_make_apart, shared, make))
+        else:
+            failed = _make(missing, shared, make, progress)
+        for run in planned:
+            if run.config.name not in failed:
+                try:
+                    outcomes.append(read_outcome(run))
+                except Exception as error:  # as of a run that failed
+                    failed[run.config.name] = _told(error)
+                    progress.say(f"run {run.config.name} failed: {failed[run.config.name]}")
         outcome = build_comparison(comparison, outcomes, failed, stage_counts(planned))
         home.write_json(OUTCOME, outcome)
         from toolace.report.comparison import write_comparison
@@ -83,6 +88,34 @@ def compare(comparison: Comparison, progress: Progress | None = None, make: Make
         page = write_comparison(home, outcome)
         progress.say(f"{home.at(OUTCOME)}\n{page}")
     return outcome
+
+
+def _make(
+    runs: Sequence[PlannedRun], shared: SharedStages | None, make: MakeRun | None, progress: Progress
+) -> dict[str, str]:
+    """Make runs one after the other; returns the error of each that failed, by its name."""
+    failed: dict[str, str] = {}
+    for number, run in enumerate(runs, start=1):
+        name = run.config.name
+        try:
+            progress.say(f"run {number} of {len(runs)}: {name}")
+            (make or RUNNERS[run.method])(run.config, progress, shared)
+            _mark_finished(run)
+        except Exception as error:  # whatever it is, the other runs are worth having
+            failed[name] = _told(error)
+            progress.say(f"run {name} failed: {failed[name]}")
+    return failed
+
+
+def _make_apart(
+    shared: SharedStages | None, make: MakeRun | None, runs: Sequence[PlannedRun], label: str
+) -> dict[str, str]:
+    with terminates():
+        return _make(runs, shared, make, Progress(label=label))
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:2000]
 
 
 def is_finished(run: PlannedRun) -> bool:

@@ -12,11 +12,15 @@ TERMINAL_INTERVAL_S = 0.2
 
 
 class Progress:
-    """Writes to `stream` (default: stderr). `total` may grow; notes are short facts such as `draws saved 41 %`."""
+    """Writes to `stream` (default: stderr). `total` may grow; notes are short facts such as `draws saved 41 %`.
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    With a `label`, which begins each line, others write to the same stream: no line is then written over.
+    """
+
+    def __init__(self, stream: TextIO | None = None, label: str = "") -> None:
         self._stream = stream or sys.stderr
-        self._live = self._stream.isatty()
+        self._label = label
+        self._live = self._stream.isatty() and not label
         self._interval = TERMINAL_INTERVAL_S if self._live else LOG_INTERVAL_S
         self._begun = 0.0
         self._last = 0.0
@@ -56,7 +60,7 @@ class Progress:
         if self._live:
             self._stream.write(f"\r\x1b[2K{text}" + ("\n" if end else ""))
         else:
-            self._stream.write(text + "\n")
+            self._stream.write("".join(f"{self._label}{line}\n" for line in text.split("\n")))
         self._stream.flush()
 
 

@@ -13,12 +13,14 @@ stage whose files have changed is made anew.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ _CHUNK = 1 << 20
 
 
 class SharedStages:
-    """The shared stages below a local or mounted directory. One process writes at a time (the caller locks)."""
+    """The shared stages below a local or mounted directory. Several processes may give the same stage."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -161,14 +163,18 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _rename(source: Path, target: Path) -> None:
-    """Give a filled directory its name; what is there goes first."""
-    if target.exists():
+    """Give a filled directory its name; what is there goes first, also what another process has just put there."""
+    while True:
+        try:
+            source.rename(target)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
         old = source.with_name(f".{uuid.uuid4().hex[:12]}.tmp")
-        target.rename(old)
-        source.rename(target)
+        with suppress(FileNotFoundError):
+            target.rename(old)
         shutil.rmtree(old, ignore_errors=True)
-    else:
-        source.rename(target)
 
 
 def _sha256(file: Path) -> str:
