@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from toolace.config import Config
+from toolace.config import ClusterConfig, Config
 from toolace.errors import StorageError
-from toolace.rounds.cluster import check_lasting
+from toolace.rounds.cluster import check_lasting, cluster
 from toolace.rounds.compare_jobs import at_once
 from toolace.rounds.compare_outcome import RunOutcome, build_comparison, read_outcome
 from toolace.rounds.compare_plan import Comparison, PlannedRun, plan_runs
@@ -93,17 +94,29 @@ def compare(
 def _make(
     runs: Sequence[PlannedRun], shared: SharedStages | None, make: MakeRun | None, progress: Progress
 ) -> dict[str, str]:
-    """Make runs one after the other; returns the error of each that failed, by its name."""
+    """Make runs one after the other; returns the error of each that failed, by its name.
+
+    Ray stays for the next run, unless that wants another cluster; after a failure it is started or joined anew.
+    """
     failed: dict[str, str] = {}
-    for number, run in enumerate(runs, start=1):
-        name = run.config.name
-        try:
-            progress.say(f"run {number} of {len(runs)}: {name}")
-            (make or RUNNERS[run.method])(run.config, progress, shared)
-            _mark_finished(run)
-        except Exception as error:  # whatever it is, the other runs are worth having
-            failed[name] = _told(error)
-            progress.say(f"run {name} failed: {failed[name]}")
+    joined: ClusterConfig | None = None
+    with ExitStack() as kept:
+        for number, run in enumerate(runs, start=1):
+            name = run.config.name
+            try:
+                progress.say(f"run {number} of {len(runs)}: {name}")
+                if make is None and joined != run.config.cluster:
+                    kept.close()
+                    joined = None
+                    kept.enter_context(cluster(run.config.cluster))
+                    joined = run.config.cluster
+                (make or RUNNERS[run.method])(run.config, progress, shared)
+                _mark_finished(run)
+            except Exception as error:  # whatever it is, the other runs are worth having
+                failed[name] = _told(error)
+                progress.say(f"run {name} failed: {failed[name]}")
+                kept.close()
+                joined = None
     return failed
 
 
