@@ -11,7 +11,7 @@ import pytest
 
 from toolace.config import ClusterConfig
 from toolace.errors import ClusterError, ConfigError
-from toolace.rounds.cluster import _end, _ray_children, check_lasting, cluster
+from toolace.rounds.cluster import _end, _ray_children, _start, check_lasting, cluster
 
 
 def test_ray_that_cannot_start_is_one_error_that_says_what_to_do(
@@ -26,6 +26,25 @@ def test_ray_that_cannot_start_is_one_error_that_says_what_to_do(
     import ray
 
     assert not ray.is_initialized() and not _ray_children()
+
+
+@pytest.mark.parametrize(("slow", "starts"), [(0, 1), (1, 2), (2, 3), (9, 3)])
+def test_a_start_that_is_too_slow_is_tried_again(monkeypatch: pytest.MonkeyPatch, slow: int, starts: int) -> None:
+    calls: list[str] = []
+
+    def init(**options: object) -> None:
+        calls.append(str(options["address"]))
+        if len(calls) <= slow:
+            raise Exception("The current node timed out during startup. This could happen because ...")
+
+    monkeypatch.setattr("ray.init", init)
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    if slow < 3:
+        _start(address="local", object_store_memory=2**20)
+    else:
+        with pytest.raises(ClusterError, match="other load"):
+            _start(address="local", object_store_memory=2**20)
+    assert calls == ["local"] * starts
 
 
 def test_a_cluster_that_is_not_there_is_named() -> None:

@@ -95,11 +95,32 @@ def test_accepted_rows_are_over_the_models_own_tools() -> None:
             accepted_rows(wrong, query, "pythonic")
 
 
+STAGE_TWO = list(decomposed_rows(SAMPLES, EvolveConfig(), 1, Counter()))
+
+
 def test_a_replay_is_of_the_size_asked_for_and_another_each_round() -> None:
-    rows = [invocation_row(one) for one in SAMPLES]
-    first, second = replayed(rows, 40, 1, 1), replayed(rows, 40, 1, 2)
-    assert len(first) == len(second) == 40 and first != second and first == replayed(rows[::-1], 40, 1, 1)
-    assert replayed(rows, 10_000, 1, 1) == {row.id for row in rows} and replayed(rows, 0, 1, 1) == frozenset()
+    first, second = replayed(STAGE_TWO, 40, 1, 1, 20), replayed(STAGE_TWO, 40, 1, 2, 20)
+    assert len(first) == len(second) == 40 and first != second and first == replayed(STAGE_TWO[::-1], 40, 1, 1, 20)
+    assert replayed(STAGE_TWO, 10_000, 1, 1, 5_000) == {row.id for row in STAGE_TWO}
+    assert replayed(STAGE_TWO, 0, 1, 1, 20) == frozenset() == replayed([], 40, 1, 1, 20)
+
+
+@pytest.mark.parametrize(("accepted", "replay"), [(50, 1.0), (80, 0.5), (100, 2.0), (150, 0.1), (280, 2.0)])
+def test_answers_without_a_call_keep_their_share(accepted: int, replay: float) -> None:
+    invocation = [row for row in STAGE_TWO if row.kind == "invocation"]
+    texts = {row.id for row in invocation if not row.target.calls}
+    assert 20 < len(texts) < len(invocation) / 3
+    chosen = replayed(STAGE_TWO, wanted := round(2 * accepted * replay), 1, 1, accepted)
+    kept = [row for row in invocation if row.id in chosen]
+    share = sum(row.id in texts for row in kept) / (accepted + len(kept))
+    assert len(chosen) == min(wanted, len(STAGE_TWO))
+    possible = min(len(texts), len(chosen)) / (accepted + len(kept))
+    assert share == pytest.approx(min(len(texts) / len(invocation), possible), rel=0.1)
+
+
+def test_a_replay_of_rows_without_any_call_is_whole() -> None:
+    texts = [invocation_row(sample(f"s{number}")) for number in range(9)]
+    assert len(replayed(texts, 6, 1, 1, 3)) == 6 and len(replayed(texts, 20, 1, 1, 10)) == 9
 
 
 def test_the_tally_of_a_round_worked_out_by_hand() -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from math import floor
 
 from toolace.calls.schema import Chat, Message, Sample
 from toolace.config import CallFormat, EvolveConfig
@@ -88,7 +89,24 @@ def accepted_rows(record: EvolveRecord, query: Sample, format: CallFormat) -> tu
     return generated_row(query.id, record.query, record.tools), answer
 
 
-def replayed(rows: Iterable[CorpusRow], wanted: int, seed: int, round: int) -> frozenset[str]:
-    """Ids of `wanted` pseudo-random rows, others in each round; of all rows where there are not so many."""
-    ranked = ((rank(seed, f"{round}\x00{row.id}"), row.id) for row in rows)
-    return frozenset(row_id for _, row_id in heapq.nsmallest(wanted, ranked))
+def replayed(rows: Iterable[CorpusRow], wanted: int, seed: int, round: int, accepted: int) -> frozenset[str]:
+    """Ids of `wanted` pseudo-random rows of stage 2, others in each round; of all rows where there are not so many.
+
+    A round accepts calls only. Invocation rows whose answer is no call are therefore replayed so that they have the
+    share among the round's invocation rows, the `accepted` ones included, that they have in stage 2 (ours); otherwise a
+    model forgets that sometimes no tool fits.
+    """
+    calls: list[tuple[int, str]] = []
+    texts: list[tuple[int, str]] = []
+    invocation = 0
+    for row in rows:
+        text = row.kind == "invocation" and not row.target.calls
+        (texts if text else calls).append((rank(seed, f"{round}\x00{row.id}"), row.id))
+        invocation += row.kind == "invocation"
+    if not calls and not texts:
+        return frozenset()
+    again = wanted * invocation / (len(calls) + len(texts))
+    share = len(texts) / invocation if invocation else 0.0
+    quota = max(min(len(texts), wanted, floor(share * (accepted + again) + 0.5)), wanted - len(calls))
+    chosen = heapq.nsmallest(quota, texts) + heapq.nsmallest(wanted - quota, calls)
+    return frozenset(row_id for _, row_id in chosen)

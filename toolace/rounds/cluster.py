@@ -19,6 +19,9 @@ MIN_LOGICAL_CPUS = 4
 _JOB_COPY = "/runtime_resources/working_dir_files/"
 KNOCK_S = 20.0
 """Seconds in which a cluster must answer that is to be joined."""
+START_TRIES = 3
+TOO_SLOW = "timed out during startup"
+"""Part of Ray's error where its processes were not up within 30 seconds, as on a machine with much other work."""
 END_S = 5.0
 """Seconds that processes of a failed start have to end by themselves."""
 
@@ -83,26 +86,30 @@ def is_relative(place: str) -> bool:
 
 
 def _start(**options: Any) -> None:
-    """Start Ray here. What a start that failed has left running is ended."""
+    """Start Ray here. What a start that failed has left running is ended, and one that was too slow is tried again."""
     import ray
 
-    before = {process.pid for process in _ray_children()}
-    try:
-        ray.init(**options)
-    except BaseException as error:
-        ray.shutdown()  # does nothing for processes of a start that did not come to its end
-        _end([process for process in _ray_children() if process.pid not in before])
-        if not isinstance(error, Exception):
-            raise
-        store = options["object_store_memory"] // 2**20
-        raise ClusterError(
-            f"Ray cannot start on this machine: {type(error).__name__}: {_first_line(error)}\n"
-            "Look at the free memory (`toolace doctor`; Ray and its workers take about 1 GiB before any model), at the "
-            f"room in /dev/shm and in /tmp (the object store takes cluster.object_store_mb, {store} MiB), at firewalls "
-            "between ports of 127.0.0.1, and at other load: a machine that is busy starts Ray too slowly. Then run the "
-            "same command again, or join a running cluster by cluster.address. Ray's own logs are in "
-            "/tmp/ray/session_latest/logs"
-        ) from error
+    for tries_left in reversed(range(START_TRIES)):
+        before = {process.pid for process in _ray_children()}
+        try:
+            ray.init(**options)
+            return
+        except BaseException as error:
+            ray.shutdown()  # does nothing for processes of a start that did not come to its end
+            _end([process for process in _ray_children() if process.pid not in before])
+            if not isinstance(error, Exception):
+                raise
+            if tries_left and TOO_SLOW in str(error):
+                continue
+            store = options["object_store_memory"] // 2**20
+            raise ClusterError(
+                f"Ray cannot start on this machine: {type(error).__name__}: {_first_line(error)}\n"
+                "Look at the free memory (`toolace doctor`; Ray and its workers take about 1 GiB before any model), at "
+                f"the room in /dev/shm and in /tmp (the object store takes cluster.object_store_mb, {store} MiB), at "
+                "firewalls between ports of 127.0.0.1, and at other load: a machine that is busy starts Ray too slowly. "
+                "Then run the same command again, or join a running cluster by cluster.address. Ray's own logs are in "
+                "/tmp/ray/session_latest/logs"
+            ) from error
 
 
 def _join(address: str, **options: Any) -> None:

@@ -147,7 +147,8 @@ def _written(run: Run, stage: Stage, rows: Iterator[CorpusRow], left_out: Counte
 def evolved_corpus_place(run: Run, number: int, evolved: Stage, decomposed: Stage) -> Stage:
     """Where the corpus of a round is."""
     made_from = {"evolved": evolved.key, "decomposed": decomposed.key, "evolve": evolve_settings(run, "replay")}
-    return run.stage(f"{round_name(number)}/corpus", {**made_from, "seed": run.config.seed})
+    rule = {"replayed": "rows without a call keep their share"}
+    return run.stage(f"{round_name(number)}/corpus", {**made_from, **rule, "seed": run.config.seed})
 
 
 def evolved_corpus_stage(run: Run, number: int, evolved: Stage, decomposed: Stage, queries: Stage) -> Stage:
@@ -157,9 +158,10 @@ def evolved_corpus_stage(run: Run, number: int, evolved: Stage, decomposed: Stag
     counts = stage.done()
     if counts is None:
         with run.timed(stage.name.replace("/", ": "), stage):
-            accepted = 2 * run.counts[evolved.name]["accepted"]
+            pairs = run.counts[evolved.name]["accepted"]
+            accepted = 2 * pairs
             wanted = round(run.config.evolve.replay * accepted)
-            again = replayed(read_corpus(decomposed.store), wanted, run.config.seed, number)
+            again = replayed(read_corpus(decomposed.store), wanted, run.config.seed, number, pairs)
 
             def rows() -> Iterator[CorpusRow]:
                 for record, query in zip(read_records(evolved.store.uri), read_samples(queries.store), strict=True):
