@@ -106,7 +106,7 @@ def _start(**options: Any) -> None:
                 f"Ray cannot start on this machine: {type(error).__name__}: {_first_line(error)}\n"
                 "Look at the free memory (`toolace doctor`; Ray and its workers take about 1 GiB before any model), at "
                 f"the room in /dev/shm and in /tmp (the object store takes cluster.object_store_mb, {store} MiB), at "
-                "firewalls between ports of 127.0.0.1, and at other load: a machine that is busy starts Ray too slowly. "
+                "firewalls between ports of 127.0.0.1, and at other load: a busy machine starts Ray too slowly. "
                 "Then run the same command again, or join a running cluster by cluster.address. Ray's own logs are in "
                 "/tmp/ray/session_latest/logs"
             ) from error
