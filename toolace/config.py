@@ -304,8 +304,8 @@ class EvolveConfig(Section):
     """In stage 2 also learn to generate candidate tools for a query (paper). Evolution needs it."""
     mix: MixConfig = MixConfig()
     held_out: float = Field(0.5, gt=0, lt=1)
-    """Share of the training samples, by hash of seed and id, that are kept for evolution with tools and answers
-    hidden."""
+    """Share of the training samples, by hash of seed and first query, that are kept for evolution with tools and
+    answers hidden."""
     rounds: int = Field(3, ge=0, le=1000)
     """Rounds of self-evolution (paper: three)."""
     votes: int = Field(8, ge=1)
@@ -338,10 +338,11 @@ class EvolveConfig(Section):
 
     @model_validator(mode="after")
     def validate_rounds(self) -> EvolveConfig:
-        if self.rounds and not self.generation:
+        if self.rounds and not (self.generation and self.mix.generation):
+            missing = "evolve.mix.generation above 0" if self.generation else "evolve.generation"
             raise ValueError(
-                f"evolve.rounds ({self.rounds}) needs evolve.generation: evolution asks the model for candidate tools. "
-                "Set evolve.rounds=0, or evolve.generation=true"
+                f"evolve.rounds ({self.rounds}) needs {missing}: evolution asks the model for candidate tools. Set "
+                f"evolve.rounds=0, or {'a share of generation rows' if self.generation else 'evolve.generation=true'}"
             )
         return self
 

@@ -7,6 +7,8 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from toolace.calls.definitions import parse_definition, parse_definitions, render_definition, render_definitions
 from toolace.calls.schema import Call, Chat, Message, Sample, Tool
@@ -17,13 +19,27 @@ from toolace.evolution.program import EvolveRecord, calls_of, evolve
 from toolace.evolution.rules import call_fault, tool_fault
 from toolace.evolution.subtasks import (
     adaption_rows,
-    distinct_tools,
     generated_row,
     generation_row,
     invocation_row,
+    tool_key,
 )
 from toolace.rollouts.program import Completion, Request, drive
 
+KEYWORDS = (
+    "type",
+    "enum",
+    "items",
+    "properties",
+    "required",
+    "additionalProperties",
+    "anyOf",
+    "oneOf",
+    "allOf",
+    "nullable",
+)
+TYPES = ("object", "string", "integer", "array")
+WORDS = st.sampled_from((*KEYWORDS, *TYPES, "x", "y"))
 CITY = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city"]}
 WEATHER = Tool(name="weather", description="The weather of a city", parameters=CITY)
 CLOCK = Tool(name="clock", description="The time of a zone")
@@ -99,6 +115,14 @@ def test_what_breaks_a_rule_is_dropped_with_the_reason(tools: str, votes: list[s
     assert run(tools, votes).reason == reason
 
 
+def test_an_answer_that_was_cut_off_is_no_answer() -> None:
+    def answer(request: Request) -> Completion:
+        return Completion(OSLO if request.chat.tools else TOOLS, finish="length" if request.chat.tools else "stop")
+
+    record = drive(evolve(SAMPLE, config=EvolveConfig(), format="pythonic", run_seed=1), answer)
+    assert record["reason"] == "bad_format" and "cut off" in str(record["detail"])
+
+
 def test_tools_that_are_cut_off_and_queries_without_a_user_turn() -> None:
     assert run(TOOLS, [], finish="length").reason == "tools_truncated"
     silent = SAMPLE.model_copy(update={"chat": Chat(messages=(Message(role="system", content="hello"),))})
@@ -128,12 +152,79 @@ def test_without_rules_only_what_cannot_be_read_is_dropped() -> None:
         ({}, {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}, False),
         ({"b": 1}, {"type": "object", "properties": {"a": {"type": "integer"}}}, False),
         ({"b": 1}, {"type": "object"}, True),
+        ({"b": 1}, {"type": "object", "properties": {"a": {}}, "additionalProperties": True}, True),
+        ({"b": "c"}, {"type": "object", "additionalProperties": {"type": "integer"}}, False),
+        ({"b": 2}, {"type": "object", "properties": {"a": {}}, "additionalProperties": {"type": "integer"}}, True),
+        ({"b": 1}, {"type": "object", "additionalProperties": False}, False),
+        (None, {"type": ["string", "null"]}, True),
+        (3, {"type": ["string", "null"]}, False),
+        (None, {"type": "string", "nullable": True}, True),
+        (None, {"type": "string"}, False),
+        (3.0, {"type": "integer"}, True),
+        (3.5, {"type": ["integer", "string"]}, False),
+        (True, {"enum": [1]}, False),
+        (1.0, {"enum": [1]}, True),
+        ("x", {"anyOf": [{"type": "integer"}, {"type": "string"}]}, True),
+        ([], {"anyOf": [{"type": "integer"}, {"type": "string"}]}, False),
+        (1, {"oneOf": [{"type": "integer"}, {"type": "number"}]}, False),
+        (1.5, {"oneOf": [{"type": "integer"}, {"type": "number"}]}, True),
+        (1, {"allOf": [{"type": "integer"}, {"enum": [2]}]}, False),
+        ({"any": [1, "x"]}, {}, True),
     ],
 )
 def test_types(value: Any, schema: dict[str, Any], fits: bool) -> None:
     tool = Tool(name="f", description="d", parameters={"type": "object", "properties": {"x": schema}})
     fault = call_fault([Call(name="f", arguments={"x": value})], [tool])
     assert (fault is None) == fits and (fault is None or fault[0] == "wrong_type")
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"type": "string"},
+        {"type": "null"},
+        {"type": ["object", "null"]},
+        {"type": {}},
+        {"type": "array", "items": {"type": "object"}},
+        {"properties": {"x": {"type": "text"}}},
+        {"properties": {"x": {"type": ["string", "text"]}}},
+        {"properties": {"x": {"type": []}}},
+        {"properties": {"x": {"type": [{}]}}},
+        {"properties": {"x": {"type": "array", "items": {"type": "string"}, "required": 3}}},
+        {"properties": {"x": {"enum": []}}},
+        {"properties": {"x": {"anyOf": []}}},
+        {"properties": {"x": {"anyOf": [{"type": "text"}]}}},
+        {"properties": {"x": {"additionalProperties": {"type": "text"}}}},
+        {"properties": {"x": {"$ref": "#/$defs/x"}}},
+        {"required": ["x"]},
+        {"required": [{}]},
+        {"properties": {"x": "string"}},
+    ],
+)
+def test_schemas_that_no_call_can_be_held_against(parameters: dict[str, Any]) -> None:
+    fault = tool_fault([Tool(name="f", description="d", parameters=parameters)], 1)
+    assert fault is not None and fault[0] == "bad_schema"
+
+
+@pytest.mark.parametrize("schema", [{}, {"type": ["string", "null"]}, {"anyOf": [{"type": "string"}, {}]}])
+def test_schemas_of_several_types_or_none_are_fine(schema: dict[str, Any]) -> None:
+    assert tool_fault([Tool(name="f", description="d", parameters={"properties": {"x": schema}})], 1) is None
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.floats(allow_nan=False) | st.text(max_size=3),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(WORDS, children, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(WORDS, JSON, max_size=5), st.dictionaries(WORDS, JSON, max_size=3))
+def test_whatever_a_model_writes_the_rules_have_an_answer(
+    parameters: dict[str, Any], arguments: dict[str, Any]
+) -> None:
+    tools = parse_definitions(json.dumps({"name": "f", "description": "d", "parameters": parameters}))
+    if tool_fault(tools, 1) is None:
+        call_fault([Call(name="f", arguments=arguments)], tools)
 
 
 def test_every_synthetic_tool_and_right_call_keeps_the_rules() -> None:
@@ -148,7 +239,8 @@ def test_rows_of_the_sub_tasks() -> None:
     samples = list(generate(200, 6, profile="house"))
     left_out: Counter[str] = Counter()
     adaption = list(adaption_rows(samples, left_out))
-    assert len(adaption) + sum(left_out.values()) == len(list(distinct_tools(samples)))
+    tools = {tool_key(tool) for sample in samples for tool in sample.chat.tools}
+    assert len(adaption) + sum(left_out.values()) == len(tools)
     for row in adaption:
         tool = parse_definition(row.target.content)
         assert tool.description in row.chat.messages[0].content and row.chat.tools == ()
@@ -170,12 +262,20 @@ def test_rows_of_the_sub_tasks() -> None:
     assert generated_row("s", "q", (WEATHER,)).kind == "generation"
 
 
+def test_a_tool_that_is_described_later_is_learnt() -> None:
+    bare = WEATHER.model_copy(update={"description": ""})
+    left_out: Counter[str] = Counter()
+    samples = [SAMPLE.model_copy(update={"chat": Chat(tools=tools)}) for tools in ((bare, CLOCK), (WEATHER,), (bare,))]
+    rows = list(adaption_rows(samples, left_out))
+    assert [parse_definition(row.target.content) for row in rows] == [CLOCK, WEATHER] and not left_out
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "", "weather", "[1]", '{"name": ""}', '{"name": "a", "parameters": []}', '{"name": "a", "description": 3}',
         '{"name": "a", "name": "b"}', '{"name": "a", "extra": 1}', '{"name": "a", "parameters": {"x": NaN}}',
-        "[" * 5000, '{"name": "a", "parameters": ' + '{"x": ' * 60 + "{}" + "}" * 60 + "}",
+        "[" * 5000, '{"name": "a", "parameters": ' + '{"x": ' * 70 + "{}" + "}" * 70 + "}",
     ],
 )  # fmt: skip
 def test_what_is_no_definition_is_refused(text: str) -> None:

@@ -20,7 +20,7 @@ from toolace.evolution.corpus import (
     replayed,
 )
 from toolace.evolution.program import EvolveRecord, VotedAnswer
-from toolace.evolution.subtasks import invocation_row
+from toolace.evolution.subtasks import first_query, generation_chat, invocation_row
 from toolace.evolution.tally import EvolveTally, count_evolved
 
 SAMPLES = list(generate(300, 4, profile="house"))
@@ -62,6 +62,28 @@ def test_every_sample_is_learnt_from_or_hidden_or_counted() -> None:
     assert backwards[::-1] == [one.id for one in hidden], "a sample's half does not depend on order"
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_nothing_of_a_hidden_query_is_learnt_from(seed: int) -> None:
+    """By content: a dialogue gives a sample a turn, and its later turns show the tools and calls of the first."""
+    config = EvolveConfig()
+    queries = {first_query(one) for one in hidden_samples(SAMPLES, config, seed)}
+    asked = {generation_chat(query or "").messages[0].content for query in queries}
+    rows = list(decomposed_rows(learning_samples(SAMPLES, config, seed), config, seed, Counter()))
+    later = [one for one in SAMPLES if any(message.calls for message in one.chat.messages)]
+    assert len(queries) > 50 and len(later) > 5
+    for row in rows:
+        assert row.chat.messages[0].content not in asked
+        assert queries.isdisjoint(message.content for message in row.chat.messages if message.role == "user")
+
+
+def test_a_dialogue_teaches_its_tools_once() -> None:
+    left_out = Counter[str]()
+    twice = [SAMPLES[0], SAMPLES[0].model_copy(update={"id": "turn-2"})]
+    assert SAMPLES[0].reference.calls
+    kinds = [row.kind for row in decomposed_rows(twice, EvolveConfig(), 1, left_out)]
+    assert kinds == ["generation", "invocation", "invocation"] and left_out == Counter(same_query=1)
+
+
 def test_a_query_shows_neither_tools_nor_reference() -> None:
     for one in SAMPLES:
         query = hide(one)
@@ -77,6 +99,7 @@ def test_rows_of_stage_two_add_up(generation: bool, mix: tuple[float, float]) ->
     calls = sum(bool(one.reference.calls) for one in SAMPLES)
     possible = {"generation": calls if generation else 0, "invocation": len(SAMPLES)}
     assert left_out["no_call"] == (len(SAMPLES) - calls if generation else 0)
+    possible["generation"] -= left_out["same_query"]
     assert kinds.total() + left_out["mix"] == sum(possible.values())
     for kind, share in zip(("generation", "invocation"), mix, strict=True):
         assert abs(kinds[kind] - share * possible[kind]) < 30 and (share < 1 or kinds[kind] == possible[kind])
@@ -114,8 +137,19 @@ def test_answers_without_a_call_keep_their_share(accepted: int, replay: float) -
     kept = [row for row in invocation if row.id in chosen]
     share = sum(row.id in texts for row in kept) / (accepted + len(kept))
     assert len(chosen) == min(wanted, len(STAGE_TWO))
+    # All of them where that is not enough, and no other row where they take the whole replay.
     possible = min(len(texts), len(chosen)) / (accepted + len(kept))
-    assert share == pytest.approx(min(len(texts) / len(invocation), possible), rel=0.1)
+    assert share == pytest.approx(min(len(texts) / len(invocation), possible), abs=1 / (accepted + len(kept)))
+
+
+def test_the_share_is_exact_where_a_third_of_the_answers_are_no_calls() -> None:
+    call, text, generation = STAGE_TWO[1], invocation_row(sample("none")), STAGE_TWO[0]
+    assert (call.kind, generation.kind) == ("invocation", "generation") and call.target.calls
+    numbers = ((call, 1000), (text, 500), (generation, 1000))
+    rows = [row.model_copy(update={"id": f"{row.id}-{n}"}) for row, many in numbers for n in range(many)]
+    chosen = [row for row in rows if row.id in replayed(rows, 200, 1, 1, 100)]
+    kept = Counter("text" if row.id.startswith(text.id) else row.kind for row in chosen)
+    assert kept["text"] / (100 + kept["text"] + kept["invocation"]) == pytest.approx(1 / 3, abs=0.02)
 
 
 def test_a_replay_of_rows_without_any_call_is_whole() -> None:

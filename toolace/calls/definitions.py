@@ -12,11 +12,9 @@ import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from toolace.calls.literals import MAX_DEPTH, check_depth
 from toolace.calls.schema import Tool
 from toolace.errors import ParseError
-
-MAX_DEPTH = 50
-"""Levels of nesting that a definition may have; real schemas have less than ten."""
 
 _FENCE = re.compile(r"\A```[a-zA-Z]*\s*\n(.*?)\n?```\Z", re.DOTALL)
 
@@ -70,24 +68,11 @@ def _tool(value: Any) -> Tool:
         raise ParseError(f"the description of {name!r} is no text")
     if not isinstance(parameters, dict):
         raise ParseError(f"the parameters of {name!r} are no object")
-    if _depth(parameters) > MAX_DEPTH:
+    if not check_depth(parameters):
         raise ParseError(f"the parameters of {name!r} are nested deeper than {MAX_DEPTH} levels")
     if odd := sorted(value.keys() - {"name", "description", "parameters"}):
         raise ParseError(f"the definition of {name!r} has keys that no definition has: {', '.join(odd)[:80]}")
     return Tool(name=name, description=description, parameters=parameters)
-
-
-def _depth(value: Any) -> int:
-    levels, level = 0, [value]
-    while level:
-        levels += 1
-        level = [
-            child
-            for item in level
-            if isinstance(item, dict | list)
-            for child in (item.values() if isinstance(item, dict) else item)
-        ]
-    return levels
 
 
 def _no_constant(name: str) -> NoReturn:

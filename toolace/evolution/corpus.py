@@ -4,11 +4,13 @@
     hidden half          queries: the chat without tools, no reference
     a round              (q -> T^) and ((dialogue, T^) -> a*) of the accepted queries, and a replay of stage-2 rows
 
-What goes where is decided by hashes of the seed and ids, so it does not depend on order, shards or restarts.
+What goes where is decided by hashes of the seed, first queries and ids, so it does not depend on order, shards or
+restarts.
 """
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -19,12 +21,16 @@ from toolace.config import CallFormat, EvolveConfig
 from toolace.corpus import CorpusRow, in_share, rank
 from toolace.errors import RolloutError
 from toolace.evolution.program import EvolveRecord, calls_of
-from toolace.evolution.subtasks import generated_row, generation_row, invocation_row
+from toolace.evolution.subtasks import first_query, generated_row, generation_row, invocation_row
 
 
 def is_hidden(sample: Sample, config: EvolveConfig, seed: int) -> bool:
-    """Whether a training sample is kept for evolution."""
-    return in_share(seed, sample.id, config.held_out)
+    """Whether a training sample is kept for evolution.
+
+    Samples with the same first query are of the same half: a dialogue gives a sample a turn, and its later turns show
+    the tools and the calls of its first.
+    """
+    return in_share(seed, f"query\x00{first_query(sample) or sample.id}", config.held_out)
 
 
 def learning_samples(samples: Iterable[Sample], config: EvolveConfig, seed: int) -> Iterator[Sample]:
@@ -63,10 +69,21 @@ def hide(sample: Sample) -> Sample:
 def decomposed_rows(
     samples: Iterable[Sample], config: EvolveConfig, seed: int, left_out: Counter[str]
 ) -> Iterator[CorpusRow]:
-    """The rows of stage 2. What gives no generation row is counted in `left_out` by reason, and rows that the mix
-    leaves out under `mix`."""
+    """The rows of stage 2.
+
+    What gives no generation row is counted in `left_out` by reason, generation rows that an earlier turn of the same
+    dialogue gave under `same_query`, and rows that the mix leaves out under `mix`.
+    """
+    made: set[bytes] = set()
     for sample in samples:
         generation = generation_row(sample, left_out) if config.generation else None
+        if generation is not None:
+            text = f"{generation.chat.messages[0].content}\x00{generation.target.content}"
+            same = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
+            if same in made:
+                left_out["same_query"] += 1
+                generation = None
+            made.add(same)
         shares = ((generation, config.mix.generation), (invocation_row(sample), config.mix.invocation))
         for row, share in shares:
             if row is not None and in_share(seed, row.id, share):
@@ -93,20 +110,24 @@ def replayed(rows: Iterable[CorpusRow], wanted: int, seed: int, round: int, acce
     """Ids of `wanted` pseudo-random rows of stage 2, others in each round; of all rows where there are not so many.
 
     A round accepts calls only. Invocation rows whose answer is no call are therefore replayed so that they have the
-    share among the round's invocation rows, the `accepted` ones included, that they have in stage 2 (ours); otherwise a
-    model forgets that sometimes no tool fits.
+    share s among the round's invocation rows that they have in stage 2 (ours); otherwise a model forgets that sometimes
+    no tool fits. Of `wanted` rows that are q such rows and wanted - q others, of which the share r are invocation:
+
+        q = s (accepted + q + r (wanted - q)), so q = s (accepted + r wanted) / (1 - s (1 - r))
+
+    and at most all of them, which many accepted rows ask for.
     """
-    calls: list[tuple[int, str]] = []
+    others: list[tuple[int, str]] = []
     texts: list[tuple[int, str]] = []
-    invocation = 0
+    calls = 0
     for row in rows:
         text = row.kind == "invocation" and not row.target.calls
-        (texts if text else calls).append((rank(seed, f"{round}\x00{row.id}"), row.id))
-        invocation += row.kind == "invocation"
-    if not calls and not texts:
-        return frozenset()
-    again = wanted * invocation / (len(calls) + len(texts))
-    share = len(texts) / invocation if invocation else 0.0
-    quota = max(min(len(texts), wanted, floor(share * (accepted + again) + 0.5)), wanted - len(calls))
-    chosen = heapq.nsmallest(quota, texts) + heapq.nsmallest(wanted - quota, calls)
+        (texts if text else others).append((rank(seed, f"{round}\x00{row.id}"), row.id))
+        calls += row.kind == "invocation" and not text
+    quota = len(texts)
+    if others and texts:
+        s, r = len(texts) / (len(texts) + calls), calls / len(others)
+        quota = min(len(texts), floor(s * (accepted + r * wanted) / (1 - s * (1 - r)) + 0.5)) if r else len(texts)
+    quota = max(min(quota, wanted), wanted - len(others))
+    chosen = heapq.nsmallest(quota, texts) + heapq.nsmallest(wanted - quota, others)
     return frozenset(row_id for _, row_id in chosen)

@@ -22,7 +22,7 @@ from toolace.errors import ParseError
 from toolace.evolution.rules import call_fault, tool_fault
 from toolace.evolution.subtasks import first_query, generation_chat
 from toolace.evolution.voting import Vote, decided, draws_needed, votes_needed
-from toolace.rollouts.program import Program, Request, Sampling, ask, draw_seed
+from toolace.rollouts.program import Completion, Program, Request, Sampling, ask, draw_seed
 
 Rejection = Literal[
     "no_query",
@@ -146,7 +146,7 @@ def evolve(sample: Sample, *, config: EvolveConfig, format: CallFormat, run_seed
         draws = range(ballot.n, ballot.n + want)
         completions = yield tuple(Request(chat, sampling, seed=draw_seed(run_seed, sample.id, draw)) for draw in draws)
         for completion in completions:
-            ballot.add(completion.text)
+            ballot.add(completion)
             tokens += completion.tokens
             prompt_tokens += completion.prompt_tokens
     vote = ballot.outcome()
@@ -173,8 +173,11 @@ class _Ballot:
         self.parsed: list[Answer] = []
         self.n = 0
 
-    def add(self, text: str) -> None:
+    def add(self, completion: Completion) -> None:
+        text = completion.text
         answer = parse_answer(text, self._format)
+        if completion.finish == "length":  # whatever it says so far, it was to say more
+            answer = Answer(text=answer.text, error=f"cut off after {completion.tokens} tokens")
         place = self._places.setdefault(_key(answer), len(self.answers))
         if place == len(self.answers):
             self.answers.append(VotedAnswer(text=text, draw=self.n, votes=1))

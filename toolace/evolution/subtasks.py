@@ -37,17 +37,6 @@ def first_query(sample: Sample) -> str | None:
     return next((m.content for m in sample.chat.messages if m.role == "user" and m.content.strip()), None)
 
 
-def distinct_tools(samples: Iterable[Sample]) -> Iterator[Tool]:
-    """Each tool once, in the order of its first appearance: tools are the same when name and parameters are."""
-    seen: set[str] = set()
-    for sample in samples:
-        for tool in sample.chat.tools:
-            key = tool_key(tool)
-            if key not in seen:
-                seen.add(key)
-                yield tool
-
-
 def tool_key(tool: Tool) -> str:
     """A short hash that is equal for tools of the same name and parameters."""
     return hashlib.blake2b(
@@ -56,22 +45,32 @@ def tool_key(tool: Tool) -> str:
 
 
 def adaption_rows(samples: Iterable[Sample], left_out: Counter[str]) -> Iterator[CorpusRow]:
-    """A row for each distinct tool. Tools without a description are counted in `left_out` under `no_description`, and
-    those whose description an earlier tool has under `same_description`: one question cannot have two answers."""
+    """A row for each distinct tool, from its first appearance with a description.
+
+    Tools that nowhere have one are counted in `left_out`, at the end, under `no_description`, and those whose
+    description an earlier tool has under `same_description`: one question cannot have two answers.
+    """
     asked: set[str] = set()
-    for tool in distinct_tools(samples):
-        description = tool.description.strip()
-        if not description or description in asked:
-            left_out["same_description" if description else "no_description"] += 1
-            continue
-        asked.add(description)
-        yield CorpusRow(
-            id=f"tool-{tool_key(tool)}/adaption",
-            sample_id=tool.name,
-            kind="adaption",
-            chat=adaption_chat(description),
-            target=Message(role="assistant", content=render_definition(tool)),
-        )
+    known: dict[str, bool] = {}
+    for sample in samples:
+        for tool in sample.chat.tools:
+            key, description = tool_key(tool), tool.description.strip()
+            if known.get(key):
+                continue
+            known[key] = bool(description)
+            if description in asked:
+                left_out["same_description"] += 1
+            elif description:
+                asked.add(description)
+                yield CorpusRow(
+                    id=f"tool-{key}/adaption",
+                    sample_id=tool.name,
+                    kind="adaption",
+                    chat=adaption_chat(description),
+                    target=Message(role="assistant", content=render_definition(tool)),
+                )
+    if bare := sum(not described for described in known.values()):
+        left_out["no_description"] += bare
 
 
 def generation_row(sample: Sample, left_out: Counter[str]) -> CorpusRow | None:

@@ -99,8 +99,9 @@ def _nothing_accepted(counts: dict[str, Any]) -> str:
     by_reason = ", ".join(f"{number} {reason}" for reason, number in reasons)
     return (
         f"evolution accepted none of {counts['queries']} queries ({by_reason}), so there is nothing to train on. Where "
-        "the tools are at fault, the model has not learnt to write definitions: more rows or train.epochs for stages 1 "
-        "and 2, or a longer evolve.tools_tokens; where the votes are, lower evolve.accept_share or evolve.temperature. "
+        "there is no query, the user turns of the samples are blank. Where the tools are at fault, the model has not "
+        "learnt to write definitions: more rows or train.epochs for stages 1 and 2, or a longer evolve.tools_tokens. "
+        "Where the votes are, lower evolve.accept_share or evolve.temperature. "
         "Every record is in evolve-1/evolve"
     )
 

@@ -111,8 +111,11 @@ def adaption_corpus_stage(run: Run, data: Stage) -> Stage:
     """Write the corpus of stage 1: documentation adaption of the distinct tools of the learning half."""
     left_out: Counter[str] = Counter()
     rows = adaption_rows(_learning(run, data), left_out)
-    wanted = "no tool to learn the definition of: no tool of the learning half has a description. Set "
-    return _written(run, adaption_corpus_place(run, data), rows, left_out, wanted + "evolve.adaption=false")
+    wanted = (
+        "no tool to learn the definition of: the learning half of the samples has no tool with a description. Set "
+        f"evolve.adaption=false, use more rows, or lower evolve.held_out ({run.config.evolve.held_out:g})"
+    )
+    return _written(run, adaption_corpus_place(run, data), rows, left_out, wanted)
 
 
 def decomposed_corpus_place(run: Run, data: Stage) -> Stage:
@@ -193,7 +196,8 @@ def hidden(run: Run, data: Stage, left_out: Counter[str] | None = None) -> Itera
 
 def _halves(run: Run, data: Stage) -> dict[str, Any]:
     """What the two halves of the training split are made from."""
-    return {"data": data.key, "evolve": evolve_settings(run, "held_out"), "seed": run.config.seed}
+    rule = {"halved": "by first query"}
+    return {"data": data.key, "evolve": evolve_settings(run, "held_out"), "seed": run.config.seed, **rule}
 
 
 def evolve_settings(run: Run, *names: str) -> dict[str, Any]:
