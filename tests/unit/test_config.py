@@ -35,6 +35,13 @@ def test_rounds_can_follow_the_demo_of_evolution() -> None:
     assert after.model.path == f"{before.run_dir}/evolve-{before.evolve.rounds}/train/model"
 
 
+def test_evolution_can_follow_the_demo_of_rounds() -> None:
+    before, after = (load_config(CONFIGS[0].parent / f"{name}.yaml") for name in ("demo", "demo_rounds_evolve"))
+    assert after.model.path == f"{before.run_dir}/round-{before.rounds.max_rounds}/train/model"
+    own = load_config(CONFIGS[0].parent / "demo_evolve.yaml")
+    assert (after.data, after.evolve, after.train) == (own.data, own.evolve, own.train)
+
+
 def test_overrides_win_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
     file.write_text("probe: {k: 4, temperature: 0.5}\n")

@@ -234,6 +234,7 @@ def test_stop_rules(rehearsal: Rehearsal, tmp_path: Path, rule: str) -> None:
 
 
 def test_rounds_may_go_up_without_a_stop(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    rehearsal.skills = {**SKILLS, "evolve-1": 0.9}
     assert len(rehearsal.run(small(tmp_path, "evolve.stop=acceptance"))["rounds"]) == 2
 
 
@@ -319,17 +320,20 @@ def test_every_training_can_start_from_the_base(rehearsal: Rehearsal, tmp_path: 
 
 
 def test_without_descriptions_adaption_is_an_error_that_says_so(rehearsal: Rehearsal, tmp_path: Path) -> None:
-    row = {
-        "messages": [
-            {"role": "user", "content": "Weather in Oslo?"},
-            {"role": "assistant", "tool_calls": [{"function": {"name": "weather", "arguments": "{}"}}]},
-        ],
-        "tools": [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}],
-    }
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for _ in range(20)))
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": f"Weather in town {number}?"},
+                {"role": "assistant", "tool_calls": [{"function": {"name": "weather", "arguments": "{}"}}]},
+            ],
+            "tools": [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}],
+        }
+        for number in range(20)
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     own = ("evaluate.splits=[test]", "data.dev=null", "data.test.rows=10")
     own += (f"data.train={{type: files, path: {tmp_path}/rows.jsonl}}", "data.dev_share=0")
-    with pytest.raises(DataError, match=r"(?s)has a description. Set evolve\.adaption=false.*no_description"):
+    with pytest.raises(DataError, match=r"(?s)with a description. Set evolve\.adaption=false.*no_description"):
         rehearsal.run(small(tmp_path, *own))
     assert rehearsal.run(small(tmp_path, *own, "evolve.adaption=false", "evolve.rounds=0"))["stages"]
 
