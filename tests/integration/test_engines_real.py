@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 from collections.abc import Iterator, Sequence
@@ -123,6 +124,20 @@ def test_hf_draws_depend_on_the_seed_alone(hf: Engine, prompts):
     again = run(hf, draws[::-1])
     assert {k: a.token_ids for k, a in first.items()} == {k: a.token_ids for k, a in again.items()}
     assert len({a.token_ids for a in first.values()}) == 3
+
+
+def test_hf_takes_nothing_from_the_models_own_generation_config(hf: Engine, folder: Path, tmp_path: Path, prompts):
+    """A request without stop tokens goes past the model's end of text, as a canary does."""
+    own = tmp_path / "own"
+    shutil.copytree(folder, own)
+    request = Generate("r", prompts[0], Sampling(max_tokens=8))
+    answer = run(hf, [request])["r"].token_ids
+    (own / "generation_config.json").write_text(
+        json.dumps({"eos_token_id": answer[0], "repetition_penalty": 5.0, "suppress_tokens": list(answer)})
+    )
+    engine = open_engine(*settings(own, "hf"), threads=1)
+    found = run(engine, [request])["r"]
+    assert (found.token_ids, found.finish) == (answer, "length")
 
 
 @pytest.mark.parametrize("kind", ["vllm", "hf"])

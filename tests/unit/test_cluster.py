@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
@@ -45,6 +46,16 @@ def test_a_start_that_is_too_slow_is_tried_again(monkeypatch: pytest.MonkeyPatch
         with pytest.raises(ClusterError, match="other load"):
             _start(address="local", object_store_memory=2**20)
     assert calls == ["local"] * starts
+
+
+def test_rays_own_handler_of_sigterm_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("ray.init", lambda **options: signal.signal(signal.SIGTERM, lambda *_: sys.exit(1)))
+    try:
+        _start(address="local", object_store_memory=2**20)
+        assert signal.getsignal(signal.SIGTERM) is before
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_cluster_that_is_not_there_is_named() -> None:

@@ -16,7 +16,7 @@ class HFEngine:
 
     def __init__(self, model_dir: str, *, dtype: str, identity: ModelIdentity, threads: int | None = None) -> None:
         import torch
-        from transformers import AutoModelForCausalLM
+        from transformers import AutoModelForCausalLM, GenerationConfig
 
         if threads is not None:
             torch.set_num_threads(threads)
@@ -28,6 +28,9 @@ class HFEngine:
             model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=getattr(torch, dtype))
         except (OSError, ValueError, RuntimeError) as error:
             raise EngineError(f"transformers cannot load the model {model_dir}: {error}") from None
+        # `generate` fills what a request leaves unset (no stop tokens, for one) from here: the model's own
+        # generation_config.json must have no part in it.
+        model.generation_config = GenerationConfig()
         self._model: Any = model.eval().to(self._device)
 
     @property
@@ -72,7 +75,6 @@ class HFEngine:
         from transformers import GenerationConfig
 
         sampling, greedy = request.sampling, request.sampling.temperature == 0
-        # Everything is said here, so that the model's own generation_config.json has no part in it.
         config = GenerationConfig(
             max_new_tokens=new_tokens(request, self._max_model_len),
             do_sample=not greedy,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,8 +93,12 @@ def _start(**options: Any) -> None:
 
     for tries_left in reversed(range(START_TRIES)):
         before = {process.pid for process in _ray_children()}
+        on_term = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(**options)
+            if threading.current_thread() is threading.main_thread():
+                # Ray puts its own in place, which ends its processes first and then the driver with code 1.
+                signal.signal(signal.SIGTERM, on_term)
             return
         except BaseException as error:
             ray.shutdown()  # does nothing for processes of a start that did not come to its end
