@@ -1,9 +1,9 @@
 """A run as a process of its own, to be killed: real Ray and rollouts, a scripted engine, rehearsed training.
 
-python tests/scripted_run.py evolve|rounds ROOT [WATCH]
+python tests/scripted_run.py evolve|rounds ROOT [WATCH [SETTING ...]]
 
 WATCH is a file with a pickled `moments.Watch`: the moments at which the driver, or an actor, dies. With RAY_ADDRESS set
-the run is on that cluster, with an actor on each of two nodes.
+the run is on that cluster, with an actor on each of two nodes. Settings are more of them, such as `cluster.address`.
 """
 
 from __future__ import annotations
@@ -130,13 +130,14 @@ def _timeless(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    name, place, *watched = sys.argv[1:]
+    name, place, *watched = sys.argv[1:4]
     try:
         run(
             name,  # type: ignore[arg-type]
             place,
             pickle.loads(Path(watched[0]).read_bytes()) if watched else None,
             *(ON_NODES if "RAY_ADDRESS" in os.environ else ()),
+            *sys.argv[4:],
         )
     except ToolaceError as error:
         sys.exit(f"error: {error}")

@@ -38,10 +38,10 @@ def method_of(seed: int) -> MethodName:
 
 
 @contextmanager
-def driving(method: MethodName, watch: Watch, root: Path) -> Iterator[subprocess.Popen[bytes]]:
+def driving(method: MethodName, watch: Watch, root: Path, *settings: str) -> Iterator[subprocess.Popen[bytes]]:
     """A driver of its own at work; it has ended at the end of the block. What it says is in `root.log`."""
     (root.parent / "watch").write_bytes(pickle.dumps(watch))
-    command = [sys.executable, "tests/scripted_run.py", method, str(root), str(root.parent / "watch")]
+    command = [sys.executable, "tests/scripted_run.py", method, str(root), str(root.parent / "watch"), *settings]
     env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "RAY_worker_niceness": "0"}
     with Path(f"{root}.log").open("ab") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
@@ -61,7 +61,11 @@ def moments_of(moments: list[Moment], victim: str) -> list[Moment]:
 @pytest.mark.parametrize("seed", seeds("12 21"))
 def test_a_driver_that_is_killed_in_every_kind_of_stage(seed: int, undisturbed_run: Any, tmp_path: Path) -> None:
     """Once in each, and once more while it publishes what was trained; the start after the last one goes on to the
-    end."""
+    end. All are jobs of one Ray, whose starts would take most of the time; `test_rounds_killed.py` has drivers with a
+    Ray of their own."""
+    import ray
+
+    joining = f"cluster.address={ray.get_runtime_context().gcs_address}"
     method = method_of(seed)
     whole, moments = undisturbed_run(method)
     mine = moments_of(moments, "driver")
@@ -74,7 +78,7 @@ def test_a_driver_that_is_killed_in_every_kind_of_stage(seed: int, undisturbed_r
     watch = Watch.of(str(root), *at)
     for moment in at:
         assert not watch.pid(moment), f"{moment} came before it was due"
-        with driving(method, watch, root) as process:
+        with driving(method, watch, root, joining) as process:
             pass
         assert process.returncode == -signal.SIGKILL, Path(f"{root}.log").read_text()[-3000:]
         assert watch.pid(moment) == process.pid, f"it did not die in {moment}"
