@@ -1,4 +1,5 @@
-"""Runs that tests of the cluster compare: settings, commands and what must be the same at the end."""
+"""Runs with the real engines that several tests share or compare: settings, commands and what must be the same at the
+end."""
 
 from __future__ import annotations
 
@@ -42,6 +43,24 @@ EVOLUTION = (
 )
 """A small run of evolution. A few steps of training do not teach the tiny base to write definitions, so a round of it
 accepts nothing, and that is the error that it must be."""
+COMPARISON = """
+base: {base}
+root: {root}
+name: two
+seeds: [1]
+settings:
+  data.train.rows: 96
+  data.dev.rows: 16
+  data.test.rows: 24
+  rollout.shard_rows: 32
+  rounds: {{bootstrap_rows: 24, max_rounds: 1, plain_sft: false}}
+  evaluate.fixed_rounds: [1]
+arms:
+  solved:
+  no_keep: {{settings: {{corpus.keep_pairs: false}}}}
+reference: solved
+"""
+"""A small comparison, for `str.format` with the settings file of its runs and its root."""
 TOOLACE = (sys.executable, "-m", "toolace")
 
 

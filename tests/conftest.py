@@ -123,6 +123,37 @@ def evolution(ray_local: None, tmp_path_factory: pytest.TempPathFactory) -> Evol
     return Evolution(root / "demo-evolve", summary, out.getvalue(), written, error.value)
 
 
+@dataclass(frozen=True)
+class Compared:
+    """A small comparison of two arms: where it is, what it is, its runs as they were planned, and its outcome."""
+
+    place: Path
+    comparison: Any
+    runs: list[Any]
+    plan: dict[str, Any]
+    outcome: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def compared(ray_local: None, tmp_path_factory: pytest.TempPathFactory) -> Compared:
+    """Two runs of rounds with the real engines, in this process: the second one's corpus is another."""
+    import io
+
+    from cluster_runs import COMPARISON
+
+    from toolace.rounds.compare import compare
+    from toolace.rounds.compare_dry import count_plan
+    from toolace.rounds.compare_plan import load_comparison, plan_runs
+    from toolace.rounds.progress import Progress
+
+    root = tmp_path_factory.mktemp("compared")
+    (root / "two.yaml").write_text(COMPARISON.format(base=ROOT / "configs" / "demo.yaml", root=root))
+    comparison = load_comparison(root / "two.yaml")
+    runs = plan_runs(comparison)
+    plan = count_plan(runs, None)
+    return Compared(root / "two", comparison, runs, plan, compare(comparison, Progress(io.StringIO())))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real rows from other projects, beside this one; not part of it."""

@@ -5,54 +5,32 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from toolace.rounds.compare import compare
-from toolace.rounds.compare_dry import count_plan, planned_steps
-from toolace.rounds.compare_plan import load_comparison, plan_runs
+from toolace.rounds.compare_dry import planned_steps
 from toolace.rounds.context import share_scope
 from toolace.rounds.progress import Progress
 from toolace.rounds.shared import identity_of
 
-CONFIGS = Path(__file__).resolve().parent.parent.parent / "configs"
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
-FILE = """
-base: {base}
-root: {root}
-name: two
-seeds: [1]
-settings:
-  data.train.rows: 48
-  data.dev.rows: 8
-  data.test.rows: 16
-  rounds: {{bootstrap_rows: 24, max_rounds: 1, plain_sft: false}}
-  evaluate: {{splits: [test], fixed_rounds: [1]}}
-arms:
-  solved:
-  no_keep: {{settings: {{corpus.keep_pairs: false}}}}
-reference: solved
-"""
 
-
-def test_two_arms_share_what_is_the_same(ray_local: None, tiny_base: Path, tmp_path: Path) -> None:
-    (tmp_path / "two.yaml").write_text(FILE.format(base=CONFIGS / "demo.yaml", root=tmp_path))
-    comparison = load_comparison(tmp_path / "two.yaml")
-    runs = plan_runs(comparison)
-    plan = count_plan(runs, None)
-    outcome = compare(comparison, Progress(io.StringIO()))
+def test_two_arms_share_what_is_the_same(compared: Any) -> None:
+    outcome, runs = compared.outcome, compared.runs
     assert outcome["failed"] == {} and list(outcome["arms"]) == ["solved/clean/tiny_base", "no_keep/clean/tiny_base"]
 
-    # data, base, bootstrap (3), first probe, selection; each arm its own corpus, training and evaluation
-    assert outcome["stages"] == {"made": 7 + 2 * 3, "shared": 7} and plan["stages"] == 20
+    # data, base (2), bootstrap (4), first probe, selection; each arm its own corpus, training and evaluation (2)
+    assert outcome["stages"] == {"made": 9 + 2 * 4, "shared": 9} and compared.plan["stages"] == 26
     planned = {
         identity_of(stage, share_scope(run.config))
         for run in runs
         for step in planned_steps(run.config)
         for stage in step.stages
     }
-    assert planned == {entry.name for entry in (tmp_path / "two" / "stages").iterdir()}
+    assert planned == {entry.name for entry in (compared.place / "stages").iterdir()}
 
     folders = [Path(run.config.run_dir) for run in runs]
     first, second = (json.loads((folder / "summary.json").read_text()) for folder in folders)
@@ -64,7 +42,7 @@ def test_two_arms_share_what_is_the_same(ray_local: None, tiny_base: Path, tmp_p
     weights = [(folder / "bootstrap/train/model/model.safetensors").stat().st_ino for folder in folders]
     assert cards[0] != cards[1] and weights[0] == weights[1]
 
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.name != "comparison.html"}
-    assert compare(comparison, Progress(io.StringIO())) == json.loads(json.dumps(outcome))
+    before = {path: path.stat().st_mtime_ns for path in compared.place.rglob("*") if path.name != "comparison.html"}
+    assert compare(compared.comparison, Progress(io.StringIO())) == json.loads(json.dumps(outcome))
     changed = {path for path, time in before.items() if not path.is_dir() and path.stat().st_mtime_ns != time}
-    assert changed <= {tmp_path / "two" / "comparison.json"}
+    assert changed <= {compared.place / "comparison.json"}

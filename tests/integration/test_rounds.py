@@ -4,51 +4,67 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from toolace.config import Config, load_config
+from toolace.config import Config
 from toolace.errors import StorageError
 from toolace.rounds.driver import run_rounds
 from toolace.rounds.progress import Progress
 from toolace.rounds.summary import read_summary
+from toolace.storage import Store
 
-ROOT = Path(__file__).parent.parent.parent
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 
-def small(root: Path, *overrides: str) -> Config:
-    return load_config(
-        ROOT / "configs" / "demo.yaml",
-        [
-            f"root={root}",
-            "data.train.rows=96",
-            "data.dev={type: synthetic, rows: 16, seed: 2}",
-            "data.test={type: synthetic, rows: 24, seed: 3}",
-            "rollout.shard_rows=32",
-            "rounds.max_rounds=1",
-            "rounds.bootstrap_rows=24",
-            "train.epochs=1",
-            "evaluate.fixed_rounds=[1]",
-            *overrides,
-        ],
-    )
+@dataclass(frozen=True)
+class Finished:
+    """A finished run: its settings, and its summary."""
+
+    config: Config
+    summary: dict[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.config.run_dir)
 
 
 @pytest.fixture(scope="module")
-def finished(ray_local: None, tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    root = tmp_path_factory.mktemp("rounds")
-    out = io.StringIO()
-    summary = run_rounds(small(root), Progress(out))
+def finished(compared: Any, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """A run of a comparison that was brought to another place, where it makes what it was not asked for there: plain
+    SFT. All the rest it takes as it is."""
+    root, out = tmp_path_factory.mktemp("rounds"), io.StringIO()
+    config = changed(changed(compared.runs[0].config, root=str(root)), rounds={"plain_sft": True})
+    shutil.copytree(compared.runs[0].config.run_dir, config.run_dir)
+    before = stamps(Path(config.run_dir))
+    summary = run_rounds(config, Progress(out))
     assert "round 1" in out.getvalue() and "report:" in out.getvalue()
-    return root, summary
+    after = stamps(Path(config.run_dir))
+    assert before.items() < after.items()
+    assert {path.relative_to(config.run_dir).parts[0] for path in after.keys() - before.keys()} == {"plain_sft"}
+    return Finished(config, summary)
 
 
-def test_the_summary_has_what_other_programs_rely_on(finished: tuple[Path, dict[str, Any]]) -> None:
-    root, summary = finished
-    assert json.loads((root / "demo" / "summary.json").read_text()) == json.loads(json.dumps(summary))
+def changed(config: Config, **sections: Any) -> Config:
+    """The settings with others in some sections."""
+    data = config.model_dump(mode="json")
+    for name, value in sections.items():
+        data[name] = {**data[name], **value} if isinstance(value, dict) else value
+    return Config.model_validate(data)
+
+
+def stamps(run: Path) -> dict[Path, int]:
+    """When each table of a run was written."""
+    return {path: path.stat().st_mtime_ns for path in run.rglob("*.parquet")}
+
+
+def test_the_summary_has_what_other_programs_rely_on(finished: Finished) -> None:
+    summary = finished.summary
+    assert json.loads((finished.folder / "summary.json").read_text()) == json.loads(json.dumps(summary))
     scores = [summary["base"], summary["bootstrap"], summary["plain_sft"]]
     (entry,) = summary["rounds"]
     assert entry.keys() >= {
@@ -74,56 +90,49 @@ def test_the_summary_has_what_other_programs_rely_on(finished: tuple[Path, dict[
     assert [found["n"] for found in scores] == [24, 24, 24] and entry["dev"]["n"] == 16
 
 
-def test_counts_add_up(finished: tuple[Path, dict[str, Any]]) -> None:
-    (entry,) = finished[1]["rounds"]
+def test_counts_add_up(finished: Finished) -> None:
+    (entry,) = finished.summary["rounds"]
     assert entry["probed"] == 96 and entry["draws_full"] == 96 * 8
     assert 96 * 2 <= entry["draws"] < entry["draws_full"]
     assert 0 < entry["selected"] == entry["solved"] == entry["train"]["rows_direct"] < 96
     assert entry["train"]["rows_keep"] > 0 and entry["train"]["rows_fix"] > 0
-    run = finished[0] / "demo"
     plain, last = (
-        json.loads((run / name / "train/done.json").read_text())["counts"] for name in ("plain_sft", "round-1")
+        json.loads((finished.folder / name / "train/done.json").read_text())["counts"]
+        for name in ("plain_sft", "round-1")
     )
     assert plain["target_tokens"] == pytest.approx(last["target_tokens"], rel=0.35)
 
 
-def test_a_run_again_does_nothing_again(finished: tuple[Path, dict[str, Any]]) -> None:
-    root, summary = finished
-    run = root / "demo"
-    before = {path: path.stat().st_mtime_ns for path in run.rglob("*.parquet")}
-    assert run_rounds(small(root), Progress(io.StringIO())) == json.loads(json.dumps(summary))
-    assert {path: path.stat().st_mtime_ns for path in run.rglob("*.parquet")} == before
-    assert len(json.loads((run / "run.json").read_text())["attempts"]) == 2
+def test_a_run_again_does_nothing_again(finished: Finished) -> None:
+    before, attempts = stamps(finished.folder), attempts_of(finished)
+    assert run_rounds(finished.config, Progress(io.StringIO())) == json.loads(json.dumps(finished.summary))
+    assert stamps(finished.folder) == before and attempts_of(finished) == attempts + 1
 
 
-def test_a_tracker_that_comes_late_gets_the_whole_run(finished: tuple[Path, dict[str, Any]]) -> None:
+def attempts_of(finished: Finished) -> int:
+    return len(json.loads((finished.folder / "run.json").read_text())["attempts"])
+
+
+def test_a_tracker_that_comes_late_gets_the_whole_run(finished: Finished) -> None:
     pytest.importorskip("wandb", reason="wandb is not installed: pip install 'toolace[tracking]'")
-    root, _ = finished
-    run_rounds(small(root, "tracking.wandb.mode=offline"), Progress(io.StringIO()))
-    (place,) = json.loads((root / "demo" / "tracking.json").read_text())["trackers"].values()
-    steps = len((root / "demo" / "round-1" / "train" / "steps.jsonl").read_text().splitlines())
+    run_rounds(changed(finished.config, tracking={"wandb": {"mode": "offline"}}), Progress(io.StringIO()))
+    (place,) = json.loads((finished.folder / "tracking.json").read_text())["trackers"].values()
+    steps = len((finished.folder / "round-1" / "train" / "steps.jsonl").read_text().splitlines())
     assert place["logged"]["round-1/train/steps"] == steps and place["files"]
     assert {"data", "base/eval-test", "round-1/probe", "round-1/select", "round-1/eval-test"} <= place["logged"].keys()
 
 
-def test_changed_settings_are_refused_with_the_difference(finished: tuple[Path, dict[str, Any]]) -> None:
-    root, _ = finished
+def test_changed_settings_are_refused_with_the_difference(finished: Finished) -> None:
     with pytest.raises(StorageError, match=r"k: 8 -> 4"):
-        run_rounds(small(root, "probe.k=4"), Progress(io.StringIO()))
-    assert read_summary(finished_store(root))["rounds"]
-    assert not (root / "demo" / "lock.json").exists()
+        run_rounds(changed(finished.config, probe={"k": 4}), Progress(io.StringIO()))
+    assert read_summary(Store(str(finished.folder)))["rounds"]
+    assert not (finished.folder / "lock.json").exists()
 
 
-def finished_store(root: Path) -> Any:
-    from toolace.storage import Store
-
-    return Store(str(root / "demo"))
-
-
-def test_the_trained_model_loads_in_stock_transformers(finished: tuple[Path, dict[str, Any]]) -> None:
+def test_the_trained_model_loads_in_stock_transformers(finished: Finished) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder = finished[0] / "demo" / "round-1" / "train" / "model"
+    folder = finished.folder / "round-1" / "train" / "model"
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder)
     prompt = tokenizer.apply_chat_template(
