@@ -15,7 +15,7 @@ from toolace.rounds.context import share_scope
 from toolace.rounds.progress import Progress
 from toolace.rounds.shared import identity_of
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
 
 def test_two_arms_share_what_is_the_same(compared: Any) -> None:

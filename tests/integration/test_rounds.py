@@ -18,7 +18,7 @@ from toolace.rounds.progress import Progress
 from toolace.rounds.summary import read_summary
 from toolace.storage import Store
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
 
 @dataclass(frozen=True)
