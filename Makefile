@@ -38,7 +38,7 @@ MODEL ?= runs/demo
 serve: install  ## Serve the newest demo model on 127.0.0.1 (PORT=8000, MODEL=DIR for another)
 	$(BIN)/toolace serve --model $(MODEL) --port $(PORT)
 
-test: install  ## All tests, in two halves at the same time (16 GB of free memory; with less, one after the other)
+test: install  ## All tests, in two halves at the same time (18 GiB of free memory; with less, one after the other)
 	$(BIN)/python tests/halves.py
 
 cluster-test: install  ## Jobs on a cluster of several nodes on this machine, and object storage

@@ -29,7 +29,7 @@ SECOND = (
     "tests/faults/test_rounds_killed.py",
     "tests/integration/test_evolve.py",
 )
-NEEDED_GIB = 16
+NEEDED_GIB = 18
 """Free memory below which one half waits for the other."""
 NO_TESTS = 5
 """How pytest ends where its options, such as `-k`, leave no test."""
