@@ -29,6 +29,8 @@ SCRIPTED = [sys.executable, "tests/scripted_run.py"]
 ROWS = 60
 RECORDS = [expected(sample) for sample in make_samples(ROWS)]
 SETTINGS: dict[str, Any] = {"method": "lora", "epochs": 12, "checkpoint_steps": 5, "zero_stage": 2, "lr": 1e-3}
+SHORT = 4
+"""Epochs, of which each is a checkpoint, where storage fails: by the name of a file, however long there is to go."""
 
 
 @pytest.fixture
@@ -77,7 +79,17 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture(scope="module")
 def undisturbed(places: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """The steps of the same training in one process, without Ray."""
-    spec = make_spec(*places, tmp_path_factory.mktemp("undisturbed"), **SETTINGS)
+    return steps_alone(places, tmp_path_factory.mktemp("undisturbed"))
+
+
+@pytest.fixture(scope="module")
+def short(places: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """The steps of a shorter one."""
+    return steps_alone(places, tmp_path_factory.mktemp("short"), epochs=SHORT)
+
+
+def steps_alone(places: tuple[Path, Path], out: Path, **changes: Any) -> list[dict[str, Any]]:
+    spec = make_spec(*places, out, **{**SETTINGS, **changes})
     train(spec)
     return read_steps(Store(spec.out))
 
@@ -229,13 +241,13 @@ def copy_samples(place: Store) -> None:
 
 
 def training_on(bucket: str, places: tuple[Path, Path], **changes: Any) -> Store:
-    """All that a driver needs to train below a bucket: model, tokens and settings."""
+    """All that a driver needs to train below a bucket, and not for long: model, tokens and settings."""
     place = Store(f"{bucket}/run")
     for name, folder in zip(("model", "tokens"), places, strict=True):
         for file in folder.iterdir():
             place.write(f"{name}/{file.name}", file.read_bytes())
     spec = TrainSpec.model_validate(
-        {**make_spec(*places, Path("/nowhere"), **{**SETTINGS, **changes}).model_dump(),
+        {**make_spec(*places, Path("/nowhere"), **{**SETTINGS, "epochs": SHORT, **changes}).model_dump(),
          "model": place.at("model"), "tokens": place.at("tokens"), "out": place.at("out")}
     )  # fmt: skip
     place.write("spec.json", spec.model_dump_json().encode())
@@ -243,19 +255,19 @@ def training_on(bucket: str, places: tuple[Path, Path], **changes: Any) -> Store
 
 
 def test_a_training_whose_object_storage_fails_for_a_while(
-    local_cluster: Any, object_server: Any, env: dict[str, str], places: Any, undisturbed: list[dict[str, Any]]
+    local_cluster: Any, object_server: Any, env: dict[str, str], places: Any, short: list[dict[str, Any]]
 ) -> None:
     place = training_on(object_server.bucket("train"), places)
     budget = Budget(7, "/out/checkpoints/step-", "/out/checkpoints/index.json", "/out/model/", "/out/result.json")
     with object_server.failing(10**9, budget):
         call([*DRIVER, "train", place.uri], env)
     assert not any(budget.left.values()), budget.left
-    assert_same(place.sub("out"), undisturbed)
+    assert_same(place.sub("out"), short)
     assert_no_paths_of_this_node(place, places)
 
 
 def test_object_storage_that_stays_broken_stops_a_training_that_can_go_on(
-    local_cluster: Any, object_server: Any, env: dict[str, str], places: Any, undisturbed: list[dict[str, Any]]
+    local_cluster: Any, object_server: Any, env: dict[str, str], places: Any, short: list[dict[str, Any]]
 ) -> None:
     """First no checkpoint after the first can be written, then no part of the model that is published."""
     place = training_on(object_server.bucket("lost-train"), places, max_failures=0)
@@ -273,7 +285,7 @@ def test_object_storage_that_stays_broken_stops_a_training_that_can_go_on(
         )
     seen = len(object_server.seen)
     call([*DRIVER, "train", place.uri], env)
-    assert_same(out, undisturbed)
+    assert_same(out, short)
     written = [path for method, path in object_server.seen[seen:] if method in ("PUT", "POST")]
     assert not [path for path in written if "/out/checkpoints/step-000005/" in path], "it began anew"
 
