@@ -1,4 +1,4 @@
-"""An S3 server of this process (moto's), that can be told to fail. Clients reach it by `environment`."""
+"""An S3 server of this process (moto's), that can fail, or say nothing. Clients reach it by `environment`."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ class ObjectServer:
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=_Quiet)
         self._lock = threading.Lock()
         self._left, self._which = 0, _any
+        self._silent: Which | None = None
+        self._speaks = threading.Event()
         self.seen: list[tuple[str, str]] = []
 
     @property
@@ -63,6 +65,16 @@ class ObjectServer:
             with self._lock:
                 self._left = 0
 
+    @contextmanager
+    def silent(self, which: Which | None = None) -> Iterator[None]:
+        """Requests (those that `which` picks) are taken and never answered."""
+        self._silent, self._speaks = which or _any, threading.Event()
+        try:
+            yield
+        finally:
+            self._silent = None
+            self._speaks.set()
+
     @property
     def left(self) -> int:
         """Failures that nobody has met yet."""
@@ -82,6 +94,9 @@ class ObjectServer:
             self.seen.append((method, path))
             fails = self._left > 0 and self._which(method, path)
             self._left -= fails
+            silent, speaks = self._silent, self._speaks
+        if silent is not None and silent(method, path):
+            speaks.wait()
         if not fails:
             return self._app(environ, start_response)
         environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +25,8 @@ from toolace.training.files import published, readable, writable
 
 if TYPE_CHECKING:
     from object_server import ObjectServer
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -84,6 +91,71 @@ def test_a_server_that_fails_for_a_while(
     with object_server.failing(10**9), pytest.raises(StorageError, match=r"cannot write s3://.*/b\.json.*same command"):
         run.write("b.json", b"{}")
     assert not run.exists("b.json")
+
+
+@pytest.fixture
+def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limits in seconds, for the 30 of a request and the 60 of an operation."""
+    monkeypatch.setattr(filesystems, "SILENT_S", 1.0)
+    monkeypatch.setattr(filesystems, "PATIENCE_S", 2.0)
+
+
+@pytest.mark.parametrize("doing", ["look at", "list", "read", "write", "delete", "create"])
+def test_a_server_that_never_answers_ends_in_an_error(
+    run: Store, object_server: ObjectServer, small_limits: None, doing: str
+) -> None:
+    works: dict[str, Callable[[], object]] = {
+        "look at": lambda: run.exists("a.json"),
+        "list": lambda: run.list("a"),
+        "read": lambda: run.read("a.json"),
+        "write": lambda: run.write("a.json", b"{}"),
+        "delete": lambda: run.delete("a.json"),
+        "create": lambda: run.create_new("a.json", b"{}"),
+    }
+    asked = len(object_server.seen)
+    with object_server.silent(), pytest.raises(StorageError, match=rf"cannot {doing} s3://.*Timeout.*same command"):
+        works[doing]()
+    assert len(object_server.seen) - asked == filesystems.ATTEMPTS, "three requests, and no second try"
+
+
+@pytest.mark.parametrize("silent", ["GET", "PUT"])
+def test_a_server_that_falls_silent_in_the_middle_ends_in_an_error(
+    run: Store, object_server: ObjectServer, small_limits: None, silent: str
+) -> None:
+    run.write("a.json", b"{}")
+    with object_server.silent(lambda method, path: method == silent), pytest.raises(StorageError, match="cannot"):
+        if silent == "GET":
+            run.read("a.json")
+        else:
+            run.write("b.bin", b"x" * 2**20)
+    assert Store(run.uri).read("a.json") == b"{}" and not run.exists("b.bin")
+
+
+def test_an_answer_that_takes_its_time_is_waited_for(
+    run: Store, object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client's own limit is 3 s: half a gigabyte that is put together takes a server longer."""
+    waiting = threading.Timer(5, lambda: object_server._speaks.set())
+    with object_server.silent(lambda method, path: method == "POST" and "uploadId=" in path):
+        waiting.start()
+        run.write("a.bin", b"x" * 2**20)
+    waiting.join()
+    asked = [path for method, path in object_server.seen if method == "POST" and "a.bin?uploadId=" in path]
+    assert run.read("a.bin") == b"x" * 2**20 and len(asked) == 1
+
+
+def test_the_command_says_which_storage_does_not_answer(run: Store, object_server: ObjectServer) -> None:
+    words = ["run", "--config", "configs/demo.yaml", "--set", f"root={run.uri}"]
+    code = (
+        "import sys; from toolace import filesystems; filesystems.SILENT_S, filesystems.PATIENCE_S = 1.0, 1.0; "
+        f"sys.argv[1:] = {words!r}; from toolace.cli.main import main; main()"
+    )
+    with object_server.silent():
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=280, check=False
+        )
+    assert done.returncode == 1, done.stderr
+    assert re.search(r"error: cannot look at s3://\S+: .*Timeout.*same command", done.stderr), done.stderr
 
 
 def test_a_second_driver_is_refused_and_a_dead_one_followed(run: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import errno
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from faulty_storage import FORBIDDEN, THROTTLED, faulty_store
 
 from toolace import filesystems
 from toolace.errors import StorageError
-from toolace.filesystems import WAITS_S, open_filesystem, passing, patiently
+from toolace.filesystems import CONNECT_S, GOOGLE_RETRY_S, SILENT_S, WAITS_S, open_filesystem, passing, patiently
 
 
 @pytest.fixture
 def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The waits that were made, none of them for real."""
     waits: list[float] = []
-    monkeypatch.setattr(filesystems, "time", SimpleNamespace(sleep=waits.append))
+    monkeypatch.setattr(filesystems, "time", SimpleNamespace(sleep=waits.append, monotonic=lambda: sum(waits)))
     return waits
 
 
@@ -97,6 +98,45 @@ def test_patience_is_for_what_may_pass_only(waited: list[float]) -> None:
     assert patiently(work) == 7 and waited == list(WAITS_S[:2])
     with pytest.raises(ValueError, match="no storage"):
         patiently(lambda: (_ for _ in ()).throw(ValueError("no storage")))
+
+
+def test_no_further_try_begins_when_patience_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(
+        filesystems, "time", SimpleNamespace(sleep=lambda seconds: None, monotonic=lambda: clock[0])
+    )  # fmt: skip
+    tries = []
+
+    def work() -> None:
+        tries.append(clock[0])
+        clock[0] += 29.7
+        raise OSError(errno.ETIMEDOUT, "timed out")
+
+    with pytest.raises(OSError, match="timed out"):
+        patiently(work)
+    assert tries == [0.0, 29.7]  # another would begin 60.4 s after the first
+
+
+def test_clients_of_object_stores_have_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And keep what the address and the environment say."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    options = _options("s3://bucket/run")
+    assert (options["connect_timeout"], options["request_timeout"]) == (CONNECT_S, SILENT_S)
+    assert options["endpoint_override"] == "http://127.0.0.1:9"
+    assert options["access_key"] is None, "found in the environment by each process"
+    options = _options("s3://key:secret@bucket/run?endpoint_override=127.0.0.1:8&scheme=http&region=eu-west-1")
+    assert (options["access_key"], options["secret_key"], options["region"]) == ("key", "secret", "eu-west-1")
+    assert (options["endpoint_override"], options["scheme"]) == ("127.0.0.1:8", "http")
+    assert _options("s3://bucket?region=eu-west-1&allow_bucket_creation=true")["allow_bucket_creation"] is True
+    for uri, seconds in (("gs://anonymous@bucket/run", GOOGLE_RETRY_S), ("gs://b/r?retry_limit_seconds=7", 7)):
+        assert _options(uri)["retry_time_limit"].total_seconds() == seconds
+
+
+def _options(uri: str) -> dict[str, Any]:
+    filesystem, path = open_filesystem(uri)
+    assert path in ("bucket/run", "bucket", "b/r")
+    options: dict[str, Any] = filesystem.__reduce__()[1][0]
+    return options
 
 
 def test_a_path_is_a_filesystem_of_this_machine(tmp_path: object) -> None:

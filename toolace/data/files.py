@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from toolace.data.records import RowError, parse_json, shorten
 from toolace.errors import DataError
+from toolace.filesystems import open_filesystem as bounded_filesystem
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet")
 """What a directory is searched for, in any case."""
@@ -119,7 +120,7 @@ def open_filesystem(uri: str, scheme: str) -> tuple[Any, str]:
             return fs.PyFileSystem(fs.FSSpecHandler(HfFileSystem())), uri.removeprefix("hf://")
         plain, options = _OPTIONS.fullmatch(uri).groups("")  # type: ignore[union-attr]  # matches any text
         base, wild, rest = _split_glob(plain)
-        filesystem, path = fs.FileSystem.from_uri(base + options)
+        filesystem, path = bounded_filesystem(base + options)
         return filesystem, f"{path.rstrip('/')}/{wild}{rest}" if wild else path
     except (OSError, ValueError, NotImplementedError) as error:
         raise DataError(

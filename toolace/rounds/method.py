@@ -70,13 +70,17 @@ def carry_out(
                 with cluster(config.cluster), terminates():  # again: Ray puts its own handler in place when it starts
                     summary = method.stages(run)
             except BaseException as error:
-                with suppress(StorageError):  # storage that is away must not hide what stopped the run
+                away = False
+                try:
                     run.events.write("run_stopped", error=f"{type(error).__name__}: {error}"[:2000])
+                except StorageError:  # storage that is away must not hide what stopped the run, nor be waited for again
+                    away = True
                 if isinstance(error, (SystemExit, KeyboardInterrupt)):  # of this process, or of a worker
                     run.progress.say(STOPPED)
                 if isinstance(error, StageMismatch):
                     restore(store, before)  # the run is what it was made with, not what was refused
-                _leave_cards(store)
+                if not away:
+                    _leave_cards(store)
                 raise
             store.write_json(SUMMARY, summary)
             from toolace.report import write_model_cards, write_report
