@@ -16,6 +16,7 @@ from k8s.check.contents import check_contents
 from k8s.check.documents import shown
 from k8s.check.findings import Finding
 from k8s.check.image import ROOT
+from k8s.check.lists import check_lists
 from k8s.check.network import check_network
 from k8s.check.ports import check_ports
 from k8s.check.quantities import check_quantities
@@ -34,6 +35,7 @@ CRDS = Path(os.environ.get("KUBERAY_CRDS") or ROOT.parent / "shared" / "kuberay-
 
 PARTS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
     check_quantities,
+    check_lists,
     check_ray,
     check_start,
     check_references,

@@ -16,6 +16,7 @@ import yaml
 
 from k8s.check.findings import Finding, Thing
 from k8s.check.groups import BUILT_IN, RAY, unknown_group
+from k8s.check.lists import check_keys
 
 KUBERNETES = "1.34"
 """The version whose kinds are checked; an API server takes what one of the minor versions around it takes."""
@@ -82,6 +83,7 @@ class Schemas:
             yield thing.wrong(["apiVersion"], f"{thing.kind} has no version {version!r}: {', '.join(validators)}")
             return
         yield from _errors(thing, validators[version])
+        yield from check_keys(thing, validators[version].schema)
 
     def _built_in(self, thing: Thing) -> Iterator[Finding]:
         if importlib.util.find_spec("kubernetes_validate") is None:

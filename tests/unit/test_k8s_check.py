@@ -15,6 +15,7 @@ import yaml
 from k8s_image_mistakes import COMMANDS, ENVIRONMENT, READ, RIGHT, RUN, SERVING
 from k8s_mistakes import ARGS, BUILT_IN, JOB, MISTAKES, PATCH, RENDERED, ROUNDS, SERVICE, SHAPES
 from k8s_object_mistakes import EACH_OTHER, GENERAL, RUNNING
+from k8s_value_mistakes import BY_DEFINITION, TWICE
 
 from k8s.check.__main__ import CRDS, check
 from k8s.check.findings import Finding
@@ -198,7 +199,9 @@ def test_the_same_objects_as_plain_files_are_clean(plain: Path) -> None:
     assert check(plain)[0] == []
 
 
-EVERYWHERE = MISTAKES | COMMANDS | ENVIRONMENT | SERVING | GENERAL | EACH_OTHER | RUNNING
+TWICE = {f"{name} twice": one for name, one in TWICE.items()}
+SHAPES = SHAPES | {f"{name} twice by its definition": one for name, one in BY_DEFINITION.items()}
+EVERYWHERE = MISTAKES | COMMANDS | ENVIRONMENT | SERVING | GENERAL | EACH_OTHER | RUNNING | TWICE
 
 
 @pytest.mark.parametrize("name", EVERYWHERE)
