@@ -35,6 +35,29 @@ COMMANDS: Mistakes = {
     "model in no volume": instead(f"{RUN} --set model.path=/mnt/models/m", "on no volume"),
     "option of a hook": (SERVICE, "drain.py, --deadline", "drain.py, --dedline", HOOK, "drain.py: "),
     "number of a hook": (SERVICE, '"690"', '"690s"', HOOK, "invalid int value"),
+    "subcommand of ray": instead("ray stopp && ray stop", "did you mean stop?"),
+    "subcommand of ray job": instead("ray job submitt -- ls", "ray job has no command 'submitt'"),
+    "check of Ray": instead("ray helth-check", "did you mean health-check?"),
+    "option of ray": instead("ray job submit --no-wiat -- ls", "No such option '--no-wiat'"),
+    "what is submitted": instead("ray job submit -- python ray_jobs/train_ronds.py", "no file 'ray_jobs/train_ronds"),
+    "import in a text": instead("python -c 'import toolace.nope'", "no module 'toolace.nope'"),
+    "import from in a text": instead("python -c 'from ray_jobs.nope import main; main()'", "no module 'ray_jobs.nope'"),
+    "text that is no Python": instead("python -c 'import'", "is no Python"),
+    "option of Python with a value": instead("python -X faulthandler ray_jobs/non.py", "no file 'ray_jobs/non.py'"),
+    "folder of a subshell": instead(f"(cd configs) && (cd configs && {RUN})", "(from /opt/toolace/configs)"),
+    "where a container begins": (
+        JOB, "          - name: ray-head\n", "          - name: ray-head\n            workingDir: /opt/nowhere\n",
+        f"{HEAD}.containers[0].workingDir", "no folder '/opt/nowhere'",
+    ),
+    "where a job begins": (
+        JOB, "          - name: ray-head\n",
+        "          - name: ray-head\n            workingDir: /opt/toolace/configs\n",
+        "spec.entrypoint", "no file 'ray_jobs/train_rounds.py' (from /opt/toolace/configs)",
+    ),
+    "Python of a runtime environment": (
+        JOB, "    env_vars:\n", "    py_executable: uvv run\n    env_vars:\n",
+        "spec.runtimeEnvYAML.py_executable", "no command 'uvv'",
+    ),
     "program of another image": (
         REDIS, "exec redis-server", "exec redis-sever",
         "spec.template.spec.containers[0].command", "did you mean redis-server",
@@ -130,6 +153,10 @@ RIGHT = {
     "words about programs": "toolace --help; toolace run --help; python ray_jobs/train_base.py --help",
     "variables": f"ROOT=/mnt/store; export ROOT; {RUN} --set seed=$SEED",
     "variables of libraries": f"OMP_NUM_THREADS=2 HF_HUB_OFFLINE=1 {RUN}",
+    "options of Python": f"python -X faulthandler -W ignore -u {RUN.removeprefix('python ')}",
+    "a subshell": f"(cd /opt/toolace && {RUN}); (cd configs; ls); {RUN} --set seed=$(date +%s)",
+    "Ray's own command": f"ray status && ray health-check; ray job submit --no-wait --working-dir . -- {RUN}",
+    "a text of Python": "python -c 'import ray_jobs, toolace.rounds, json; from toolace.config import Config'",
     "installed modules": "python -m ray.scripts.scripts status; python -m json.tool /mnt/store/a.json; pip --version",
 }
 """Command lines in which nothing is wrong."""

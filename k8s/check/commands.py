@@ -5,12 +5,17 @@ from __future__ import annotations
 import posixpath
 import re
 import shlex
+import tempfile
 from collections.abc import Iterator
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from k8s.check.image import ROOT, Image, below, commands, importable
+from k8s.check.mounted import Mounted
 from k8s.check.programs import Invocation, invoke, invoke_script, read_settings
+from k8s.check.python_code import import_problems
+from k8s.check.ray_commands import ray_problem, submitted
 from k8s.check.variables import unknown
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=.*", re.DOTALL)
@@ -21,6 +26,7 @@ _CLOSERS = {"fi", "done", "esac", "}", ")", "for", "case", "function"}
 _WRAPPERS = {"exec": 0, "env": 0, "nohup": 0, "nice": 0, "timeout": 1}
 """Commands that run the command after them, with how many words of their own stand before it."""
 _WITH_VALUE = {"-k", "-s", "-n", "-u", "--signal", "--kill-after"}
+_PYTHON_WITH_VALUE = {"-X", "-W", "--check-hash-based-pycs"}
 _MAKERS = {"mkdir", "cp", "mv", "ln", "touch", "tee", "tar", "wget", "hf", "find"}
 _PROGRAMS = {
     "redis": "redis-server redis-cli redis-benchmark redis-check-aof redis-check-rdb redis-sentinel",
@@ -42,7 +48,18 @@ def shell_parts(text: str) -> list[list[str]]:
             parts.append([])
         elif not comment:
             parts[-1].append(word)
-    return [part for part in parts if part]
+    return [piece for part in parts if part for piece in _subshells(part)]
+
+
+def _subshells(part: list[str]) -> list[list[str]]:
+    """A command with the brackets around it, or around it and others, as parts of their own."""
+    before, after = 0, 0
+    while part and re.match(r"\((?!\()", part[0]):
+        part, before = [word for word in (part[0][1:], *part[1:]) if word], before + 1
+    text = " ".join(part)
+    while part and part[-1].endswith(")") and text.count(")") - after > text.count("("):
+        part, after = [word for word in (*part[:-1], part[-1][:-1]) if word], after + 1
+    return [["("]] * before + ([part] if part else []) + [[")"]] * after
 
 
 def foreign_problem(reference: str, words: list[str]) -> str | None:
@@ -83,16 +100,18 @@ def _without_redirects(words: list[str]) -> list[str]:
 
 
 class CommandLine:
-    """One command line of an object, in an image. `mounted`: folders of volumes, whose content is not known."""
+    """One command line of an object, in an image, from a folder in it. `mounted`: the volumes of its container."""
 
-    def __init__(self, image: Image, mounted: list[str]) -> None:
+    def __init__(self, image: Image, mounted: Mounted, folder: str | None = None) -> None:
         self.image = image
         self.mounted = mounted
         self.settings: Any = None
         """The settings of the run that the command line starts, once it was checked and they are right."""
         self.writes: list[tuple[str, str]] = []
         """Where its programs write results, with the name of what says so."""
-        self._at = image.workdir
+        self._at = folder or image.workdir
+        self._left: list[str] = []
+        """Where the shells are that a bracket left for one of its own."""
         self._made: list[str] = []
         """Words of earlier commands that make files."""
         self._text = ""
@@ -110,6 +129,10 @@ class CommandLine:
 
     def check(self, words: list[str]) -> Iterator[str]:
         """What is wrong with one program and its arguments."""
+        if words == ["("]:
+            self._left.append(self._at)
+        elif words == [")"] and self._left:
+            self._at = self._left.pop()
         before, words = words, _plain(words)
         if not words or words[0] in _CLOSERS:
             return
@@ -135,16 +158,24 @@ class CommandLine:
             yield from self._change(rest[0])
         elif name == "toolace":
             yield from self._own(invoke(rest), rest)
+        elif name == "ray":
+            yield from self._ray(rest)
         if name in _MAKERS or len(words) < len(before):
             self._made += [word for word in before if word.strip("./")]
 
     def _is_there(self, place: str, *, path: bool = False) -> bool:
         """Whether a place is in the image, on a volume, or made earlier in the same text."""
-        if "$" in place or below(place, self.mounted) or below(place, self._made):
+        if "$" in place or below(place, self._made):
             return True
         if path and "/" not in place:
             return False
-        return self.image.holds(posixpath.join(self._at, place))
+        full = posixpath.normpath(posixpath.join(self._at, place))
+        there = self.mounted.has(full)
+        return self.image.holds(full) if there is None else there
+
+    def has_folder(self, folder: str) -> bool:
+        """Whether a folder is in the image or a volume, so that commands can run there."""
+        return self._is_there(folder)
 
     def _missing(self, place: str) -> str:
         return f"the image has no file {place!r} (from {self._at})"
@@ -165,9 +196,22 @@ class CommandLine:
         if words and not self._is_there(words[0]):
             yield self._missing(words[0])
 
+    def _ray(self, words: list[str]) -> Iterator[str]:
+        if problem := ray_problem(words):
+            yield problem
+            return
+        yield from self._job(submitted(words))
+
+    def _job(self, words: list[str]) -> Iterator[str]:
+        """The command of `ray job submit`, which runs on the head and not here."""
+        if words:
+            yield from CommandLine(self.image, Mounted(["/mnt"])).check(words)
+
     def _python(self, words: list[str]) -> Iterator[str]:
         while words and words[0].startswith("-") and words[0] not in ("-m", "-c"):
-            words = words[1:]
+            words = words[2 if words[0] in _PYTHON_WITH_VALUE else 1 :]
+        if words[:1] == ["-c"]:
+            yield from import_problems(self.image, words[1] if len(words) > 1 else "")
         if not words or words[0] == "-c":
             return
         if words[0] == "-m":
@@ -195,15 +239,26 @@ class CommandLine:
         if missing:
             yield self._missing(missing[0])
             return
-        config = self.image.file(posixpath.join(self._at, call.config)) if call.config else None
         known = len(call.reads)
-        if not call.config or config:
-            self.settings = read_settings(call, config) or self.settings
+        self._read(call)
         if problem := call.problem:
             yield problem
         yield from (self._missing(place) for place in call.reads[known:] if not self._has(place))
         yield from (problem for model in call.models if (problem := self.model_problem(model)))
         self.writes += call.writes
+
+    def _read(self, call: Invocation) -> None:
+        """The settings of a call, where its file is in the image or written out in a ConfigMap."""
+        full = posixpath.normpath(posixpath.join(self._at, call.config or ""))
+        text = self.mounted.files.get(full) if call.config else None
+        if text is not None:
+            with tempfile.TemporaryDirectory() as folder:
+                file = Path(folder) / posixpath.basename(full)
+                file.write_text(text, encoding="utf-8")
+                self.settings = read_settings(call, file) or self.settings
+            call.problem = call.problem and call.problem.replace(str(file), full)
+        elif not call.config or self.image.file(full):
+            self.settings = read_settings(call, self.image.file(full) if call.config else None) or self.settings
 
     def _has(self, place: str) -> bool:
         return "://" in place or place == "-" or self._is_there(place)

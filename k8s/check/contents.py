@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import yaml
@@ -10,7 +11,8 @@ import yaml
 from k8s.check import runtime_env
 from k8s.check.commands import CommandLine, foreign_problem
 from k8s.check.findings import Finding, Path, Thing, find
-from k8s.check.image import Image, below, image_for, image_of, images, is_ours
+from k8s.check.image import below, image_for, image_of, images, is_ours
+from k8s.check.mounted import mounted
 from k8s.check.promotion import Promotion, check_promotions
 from k8s.check.ray_objects import Pod, cluster_of, lasting_mounts, main_container, mounts, pods_of
 from k8s.check.rendering import EXPECTS, Scene
@@ -28,10 +30,10 @@ def check_contents(scene: Scene) -> Iterator[Finding]:
         pods = list(pods_of(thing))
         for pod in pods:
             for path, container in pod.containers():
-                yield from _container(pod, path, container)
+                yield from _container(pod, path, container, scene)
         yield from _ray_version(thing, pods)
         if thing.group == "ray.io" and thing.kind == "RayJob":
-            yield from _job(thing, pods, promotions)
+            yield from _job(thing, pods, promotions, scene)
     yield from check_promotions(scene, promotions)
     if scene.rendered:
         yield from _one_version(scene)
@@ -49,7 +51,7 @@ def _one_version(scene: Scene) -> Iterator[Finding]:
                 yield pod.thing.wrong((*path, "image"), f"{reference}, but other objects of the overlay have {other}")
 
 
-def _container(pod: Pod, path: Path, container: dict[str, Any]) -> Iterator[Finding]:
+def _container(pod: Pod, path: Path, container: dict[str, Any], scene: Scene) -> Iterator[Finding]:
     thing = pod.thing
     reference = str(container.get("image", ""))
     image = image_of(reference)
@@ -58,8 +60,11 @@ def _container(pod: Pod, path: Path, container: dict[str, Any]) -> Iterator[Find
         yield thing.wrong((*path, "image"), f"no Dockerfile of cluster/ builds {reference!r}; there is: {there}")
     if image:
         yield from (thing.wrong(where, said) for where, said in expected_variables(thing, container))
+        yield from _taken_variables(container, scene)
     for index, variable in enumerate(container.get("env") or ()):
         name = str(variable.get("name"))
+        if any(find(variable, ("valueFrom", field)) for field in ("fieldRef", "resourceFieldRef")):
+            continue  # what the cluster tells of a pod is for the command line or a program of one's own
         if (image or pod.role) and (problem := unknown(name, ours=image is not None)):
             yield thing.wrong((*path, "env", index, "name"), problem)
     given = [*(container.get("command") or ()), *(container.get("args") or ())]
@@ -68,15 +73,20 @@ def _container(pod: Pod, path: Path, container: dict[str, Any]) -> Iterator[Find
         if problem := foreign_problem(reference, list(map(str, given))):
             yield thing.wrong((*path, end), problem)
         return
+    volumes, folder = mounted(pod, container, scene), container.get("workingDir")
+    if folder and not CommandLine(image, volumes).has_folder(str(folder)):
+        yield thing.wrong((*path, "workingDir"), f"the image has no folder {str(folder)!r}")
+        folder = None
+    line = partial(CommandLine, image, volumes, folder)
     if given:
-        yield from _command(thing, (*path, end), image, container, list(map(str, given)))
+        yield from _command(thing, (*path, end), line(), list(map(str, given)))
     hooks = [("lifecycle", "preStop"), ("lifecycle", "postStart")]
     hooks += [(f"{kind}Probe",) for kind in ("liveness", "readiness", "startup")]  # type: ignore[misc]
     for hook in hooks:
         where = (*path, *hook, "exec", "command")
         words = thing.get(*where)
         if words:
-            yield from _command(thing, where, image, container, list(map(str, words)))
+            yield from _command(thing, where, line(), list(map(str, words)))
 
 
 def expected_variables(thing: Thing, container: dict[str, Any]) -> Iterator[tuple[Path, str]]:
@@ -93,8 +103,20 @@ def expected_variables(thing: Thing, container: dict[str, Any]) -> Iterator[tupl
             yield ("metadata", "annotations", EXPECTS), f"{word}: {problem}"
 
 
-def _command(thing: Thing, path: Path, image: Image, container: dict[str, Any], words: list[str]) -> Iterator[Finding]:
-    for problem in CommandLine(image, mounts(container)).check(words):
+def _taken_variables(container: dict[str, Any], scene: Scene) -> Iterator[Finding]:
+    """Keys of a Secret or ConfigMap of the scene that become variables, and that nothing reads."""
+    for source in container.get("envFrom") or ():
+        for field, kind in (("secretRef", "Secret"), ("configMapRef", "ConfigMap")):
+            name = find(source, (field, "name"))
+            for thing in [one for one in scene.things if name and (one.kind, one.name) == (kind, name)]:
+                for part in ("data", "stringData"):
+                    for key in thing.get(part) or {}:
+                        if problem := unknown(f"{source.get('prefix') or ''}{key}", ours=True):
+                            yield thing.wrong((part, str(key)), problem)
+
+
+def _command(thing: Thing, path: Path, line: CommandLine, words: list[str]) -> Iterator[Finding]:
+    for problem in line.check(words):
         yield thing.wrong(path, problem)
 
 
@@ -117,14 +139,15 @@ def _ray_version(thing: Thing, pods: list[Pod]) -> Iterator[Finding]:
         )
 
 
-def _job(thing: Thing, pods: list[Pod], promotions: list[Promotion]) -> Iterator[Finding]:
+def _job(thing: Thing, pods: list[Pod], promotions: list[Promotion], scene: Scene) -> Iterator[Finding]:
     yield from _runtime_env(thing, pods)
     head = main_container(pods, "head")
     entrypoint = thing.get("spec", "entrypoint")
     image = image_for(str(head[1].get("image", "")), str(entrypoint)) if head else None
     if head is None or image is None or not isinstance(entrypoint, str):
         return
-    line = CommandLine(image, mounts(head[1]))
+    pod = next(one for one in pods if one.role == "head")
+    line = CommandLine(image, mounted(pod, head[1], scene), head[1].get("workingDir"))
     where = ("spec", "entrypoint")
     for problem in line.check_text(entrypoint):
         yield thing.wrong(where, problem)
@@ -162,6 +185,6 @@ def _runtime_env(thing: Thing, pods: list[Pod]) -> Iterator[Finding]:
         yield thing.wrong(where, f"is not YAML: {error}")
         return
     head = main_container(pods, "head")
-    image, mounted = (image_of(str(head[1].get("image", ""))), mounts(head[1])) if head else (None, [])
-    for path, problem in runtime_env.problems(loaded, image, mounted):
+    image, places = (image_of(str(head[1].get("image", ""))), mounts(head[1])) if head else (None, [])
+    for path, problem in runtime_env.problems(loaded, image, places):
         yield thing.wrong((*where, *path), problem)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from k8s.check.findings import Path
-from k8s.check.image import Image, below
+from k8s.check.image import Image, below, commands
 from k8s.check.variables import unknown
 
 
@@ -34,6 +34,12 @@ def problems(given: Any, image: Image | None, mounted: list[str]) -> Iterator[tu
                 yield (field,), f"the image has no folder {place!r}"
         if places:
             del known[field]
+    python = known.get("py_executable")
+    if image and isinstance(python, str) and python.split():
+        program = python.split()[0]
+        known_here = below(program, mounted) or (image.holds(program) if "/" in program else program in commands(image))
+        if not known_here:
+            yield ("py_executable",), f"the image has no command {program!r}"
     try:
         RuntimeEnv(**known)
     except Exception as error:  # Ray raises several unrelated types here

@@ -9,6 +9,7 @@ from typing import Any
 from k8s.check.commands import CommandLine
 from k8s.check.findings import Finding, Path, Thing, find
 from k8s.check.image import image_of, images
+from k8s.check.mounted import Mounted
 from k8s.check.ray_objects import Pod, main_container, mounts, pods_of
 from k8s.check.references import Known
 from k8s.check.room import too_large
@@ -67,7 +68,7 @@ def _model(thing: Thing, path: Path, model: str) -> Iterator[Finding]:
         if found is None:
             continue
         image = image_of(str(found[1].get("image", ""))) or next(iter(images().values()))
-        if problem := CommandLine(image, mounts(found[1])).model_problem(model):
+        if problem := CommandLine(image, Mounted(mounts(found[1]))).model_problem(model):
             yield thing.wrong(path, problem)
             return
 

@@ -234,6 +234,76 @@ def test_a_file_of_keys_is_one_that_the_volume_has(plain: Path, tmp_path: Path) 
         assert len(at(check(copy, NO_CRDS)[0], SERVICE, f"{ARGS}.auth.keys_file")) == found
 
 
+def beside(plain: Path, tmp_path: Path, addition: str, *changes: tuple[str, str]) -> list[Finding]:
+    """The findings of the shipped objects with one more beside them, and the job changed."""
+    copy = tmp_path / "beside"
+    shutil.copytree(plain, copy)
+    text = (copy / JOB).read_text(encoding="utf-8")
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    (copy / JOB).write_text(text, encoding="utf-8")
+    (copy / "more.yaml").write_text(f"apiVersion: v1\n{addition}", encoding="utf-8")
+    return check(copy, NO_CRDS)[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "part", "key", "words"),
+    [
+        ("ConfigMap", "data", "TOOLACE_CASHE", "did you mean TOOLACE_CACHE?"),
+        ("Secret", "stringData", "HF_TOKN", "did you mean HF_TOKEN?"),
+        ("Secret", "stringData", "HF_TOKEN", ""),
+    ],
+)
+def test_keys_that_become_variables_have_a_reader(
+    kind: str, part: str, key: str, words: str, plain: Path, tmp_path: Path
+) -> None:
+    head, reference = "          - name: ray-head\n", f"{kind[0].lower()}{kind[1:]}Ref"
+    findings = beside(
+        plain,
+        tmp_path,
+        f"kind: {kind}\nmetadata: {{name: mine}}\n{part}: {{{key}: x}}\n",
+        (head, f"{head}            envFrom: [{{{reference}: {{name: mine}}}}]\n"),
+    )
+    found = at(findings, "more.yaml", f"{part}.{key}")
+    assert [words in message for message in found] == [True] * bool(words), [str(one) for one in findings]
+    assert len(findings) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("run.yaml", "probe: {k: 4}", ""),
+        ("rin.yaml", "probe: {k: 4}", "no file '/etc/cfg/rin.yaml'"),
+        ("run.yaml", "modl: {}", "modl"),
+    ],
+)
+def test_settings_in_a_mounted_config_map_are_read(
+    name: str, content: str, words: str, plain: Path, tmp_path: Path
+) -> None:
+    store, volume = (
+        "            - {name: store, mountPath: /mnt/store}\n",
+        "          - {name: store, persistentVolumeC",
+    )
+    findings = beside(
+        plain,
+        tmp_path,
+        f"kind: ConfigMap\nmetadata: {{name: cfg}}\ndata:\n  run.yaml: |\n    {content}\n",
+        ("configs/demo.yaml", f"/etc/cfg/{name}"),
+        (store, f"{store}            - {{name: cfg, mountPath: /etc/cfg}}\n"),
+        (volume, f"          - {{name: cfg, configMap: {{name: cfg}}}}\n{volume}"),
+    )
+    assert len(findings) == bool(words), [str(one) for one in findings]
+    assert all(words in message for message in at(findings, JOB, "spec.entrypoint"))
+
+
+@pytest.mark.parametrize("source", ["fieldRef: {fieldPath: status.podIP}", "resourceFieldRef: {resource: limits.cpu}"])
+def test_what_the_cluster_tells_of_a_pod_may_have_any_name(source: str, plain: Path, tmp_path: Path) -> None:
+    head = "          - name: ray-head\n"
+    variable = f"{head}            env: [{{name: MY_POD_IP, valueFrom: {{{source}}}}}]\n"
+    assert check(plant(plain, tmp_path, JOB, head, variable), NO_CRDS)[0] == []
+
+
 def test_the_deployments_of_the_application_have_the_names_that_are_checked() -> None:
     serving = ROOT / "toolace" / "serving"
     assert f'name="{INGRESS}"' in (serving / "ingress.py").read_text(encoding="utf-8")

@@ -1,0 +1,89 @@
+"""What is in the volumes of a container, where a ConfigMap or Secret of the same scene says it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import posixpath
+from dataclasses import dataclass, field
+from typing import Any
+
+from k8s.check.findings import Thing, find
+from k8s.check.image import below
+from k8s.check.ray_objects import Pod
+from k8s.check.rendering import EXPECTS, Scene
+
+
+@dataclass
+class Mounted:
+    """Folders of a container that are volumes: `open` are those whose content nobody here knows."""
+
+    open: list[str] = field(default_factory=list)
+    known: list[str] = field(default_factory=list)
+    files: dict[str, str | None] = field(default_factory=dict)
+    """The files below `known`, with their text; None where it is not written out."""
+
+    def has(self, place: str) -> bool | None:
+        """Whether a place is in a volume; None for one that is in no volume."""
+        if place in self.files or any(file.startswith(f"{place}/") for file in self.files):
+            return True
+        if below(place, self.known):
+            return place in self.known
+        return True if below(place, self.open) else None
+
+
+def mounted(pod: Pod, container: dict[str, Any], scene: Scene) -> Mounted:
+    """The volumes of a container of a pod."""
+    found = Mounted()
+    volumes = {volume.get("name"): volume for volume in pod.spec.get("volumes") or ()}
+    for mount in container.get("volumeMounts") or ():
+        place, part = posixpath.normpath(str(mount.get("mountPath"))), mount.get("subPath")
+        content = _content(volumes.get(mount.get("name")) or {}, scene)
+        if content is None or (part and part not in content) or mount.get("subPathExpr"):
+            found.open.append(place)
+        elif part:
+            found.files[place] = content[part]
+        else:
+            found.known.append(place)
+            found.files |= {posixpath.join(place, name): text for name, text in content.items()}
+    return found
+
+
+def _content(volume: dict[str, Any], scene: Scene) -> dict[str, str | None] | None:
+    """The files of a volume that is a ConfigMap or Secret of the scene; None for any other."""
+    for kind, source, names in (("ConfigMap", "configMap", ("name",)), ("Secret", "secret", ("secretName", "name"))):
+        given = volume.get(source)
+        if not isinstance(given, dict):
+            continue
+        name = next((given[one] for one in names if one in given), None)
+        things = [one for one in scene.things if one.kind == kind and one.name == name]
+        if len(things) != 1 or _expected(scene, kind, str(name)):
+            return None
+        texts = keys_of(things[0])
+        if not given.get("items"):
+            return texts
+        return {str(item.get("path")): texts.get(str(item.get("key"))) for item in given["items"]}
+    return None
+
+
+def _expected(scene: Scene, kind: str, name: str) -> bool:
+    """Whether an annotation says that keys are added to it by hand."""
+    said = (str(thing.get("metadata", "annotations", EXPECTS) or "").split() for thing in scene.things)
+    return any(word.startswith(f"{kind}/{name}") for words in said for word in words)
+
+
+def keys_of(thing: Thing) -> dict[str, str | None]:
+    """The keys of a ConfigMap or Secret with their text; None for what is no text."""
+    found: dict[str, str | None] = {}
+    for part in ("data", "stringData", "binaryData"):
+        for key, value in (find(thing.data, (part,)) or {}).items():
+            coded = part == "binaryData" or (part == "data" and thing.kind == "Secret")
+            found[str(key)] = _decoded(value) if coded else str(value)
+    return found
+
+
+def _decoded(value: Any) -> str | None:
+    try:
+        return base64.b64decode(str(value), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
