@@ -29,6 +29,7 @@ from k8s.check.schemas import Schemas
 from k8s.check.selectors import check_policy_labels, check_selectors
 from k8s.check.serving import check_serving
 from k8s.check.start import check_start
+from k8s.check.values import check_values
 from toolace.errors import ToolaceError
 
 CRDS = Path(os.environ.get("KUBERAY_CRDS") or ROOT.parent / "shared" / "kuberay-crds")
@@ -36,6 +37,7 @@ CRDS = Path(os.environ.get("KUBERAY_CRDS") or ROOT.parent / "shared" / "kuberay-
 PARTS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
     check_quantities,
     check_lists,
+    check_values,
     check_ray,
     check_start,
     check_references,

@@ -172,6 +172,22 @@ def _lasting(thing: Thing, where: Path, pods: list[Pod], name: str, place: str) 
             yield thing.wrong(
                 where, f"{name} {place!r} is on no lasting volume of {who}: mount a claim there, or use s3://"
             )
+        elif pod.role in ("head", "worker"):
+            for path in _read_only(pod, place):
+                yield thing.wrong(path, f"{name} {place!r} is written there by the {pod.role}'s pods")
+
+
+def _read_only(pod: Pod, place: str) -> Iterator[Path]:
+    """What makes a place in a volume of a pod one that cannot be written: the mount, or the claim."""
+    volumes = {volume.get("name"): index for index, volume in enumerate(pod.spec.get("volumes") or ())}
+    for index, mount in enumerate(find(pod.spec, ("containers", 0, "volumeMounts")) or ()):
+        if not below(place, [str(mount.get("mountPath"))]):
+            continue
+        if mount.get("readOnly"):
+            yield (*pod.path, "containers", 0, "volumeMounts", index, "readOnly")
+        claim = ("volumes", volumes.get(mount.get("name"), -1), "persistentVolumeClaim", "readOnly")
+        if find(pod.spec, claim):
+            yield (*pod.path, *claim)
 
 
 def _runtime_env(thing: Thing, pods: list[Pod]) -> Iterator[Finding]:

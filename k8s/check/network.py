@@ -20,6 +20,7 @@ def check_network(scene: Scene) -> Iterator[Finding]:
     policies = [thing for thing in scene.things if thing.kind == "NetworkPolicy"]
     if not policies:
         return
+    yield from _without_names([pod for thing in scene.things for pod in pods_of(thing) if pod.role], policies)
     told: set[tuple[str, str]] = set()
     for thing in scene.things:
         for start, end, port in _needed(thing, scene):
@@ -28,6 +29,25 @@ def check_network(scene: Scene) -> Iterator[Finding]:
                     said = f"{_who(start)} cannot reach {_who(end)} at port {port}: no policy of theirs allows it"
                     yield policy.wrong(("spec", direction), said)
                 told.add((policy.name, direction))
+
+
+def _without_names(pods: list[Pod], policies: list[Thing]) -> Iterator[Finding]:
+    """Pods of Ray that may call some and cannot ask for their addresses: they know each other by name."""
+    for pod in pods:
+        mine = [one for one in policies if _is_about(one, "egress", pod) and _same_space(one, pod)]
+        if mine and not any(_lets_ask(rule) for one in mine for rule in one.get("spec", "egress") or ()):
+            policy = next((one for one in mine if one.get("spec", "egress")), mine[0])
+            yield policy.wrong(("spec", "egress"), f"{_who(pod)} cannot ask for names: no rule allows port 53, UDP")
+
+
+def _lets_ask(rule: dict[str, Any]) -> bool:
+    """Whether a rule lets pods of other namespaces, or addresses, be asked at DNS' port."""
+    peers = rule.get("to") or [{"ipBlock": {}}]
+    ports = rule.get("ports") or [{"port": 53, "protocol": "UDP"}]
+    return any("ipBlock" in peer or "namespaceSelector" in peer for peer in peers) and any(
+        one.get("protocol", "TCP") == "UDP" and (one.get("port") in (None, 53, "dns", "53") or "endPort" in one)
+        for one in ports
+    )
 
 
 def _who(pod: Pod) -> str:

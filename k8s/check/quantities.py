@@ -39,6 +39,8 @@ def check_quantities(scene: Scene) -> Iterator[Finding]:
                 )
             elif number < 0:
                 yield thing.wrong(path, f"{value!r} is below 0")
+            elif "/" in str(path[-1]) and number != int(number):
+                yield thing.wrong(path, f"{value!r} is no whole number: {path[-1]} is given in whole pieces")
 
 
 def _quantities(path: Path, node: Any) -> Iterator[tuple[Path, Any]]:

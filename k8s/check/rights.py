@@ -10,6 +10,7 @@ from k8s.check.ray_objects import Pod, cluster_of, pods_of
 from k8s.check.rendering import Scene
 
 _LEVEL = "pod-security.kubernetes.io/enforce"
+_LEVELS = ("privileged", "baseline", "restricted")
 _VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
 
 
@@ -20,6 +21,11 @@ def check_rights(scene: Scene) -> Iterator[Finding]:
         for thing in scene.things
         if thing.kind == "Namespace"
     }
+    for thing in scene.things:
+        level = thing.get("metadata", "labels", _LEVEL) if thing.kind == "Namespace" else None
+        if level is not None and level not in _LEVELS:
+            yield thing.wrong(("metadata", "labels", _LEVEL), f"{level!r} is none of {', '.join(_LEVELS)}")
+            levels[thing.name] = "restricted"  # which the API server takes it for
     for thing in scene.things:
         space = thing.get("metadata", "namespace")
         restricted = levels.get(space) == "restricted" if space else "restricted" in levels.values()

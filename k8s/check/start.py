@@ -22,7 +22,11 @@ def check_start(scene: Scene) -> Iterator[Finding]:
     for thing in scene.things:
         if thing.group != "ray.io":
             continue
-        for path, group, _ in groups_of(thing):
+        for path, group, role in groups_of(thing):
+            host = str((group.get("rayStartParams") or {}).get("dashboard-host", ""))
+            if role == "head" and host in ("127.0.0.1", "localhost", "::1"):
+                where = (*path, "rayStartParams", "dashboard-host")
+                yield thing.wrong(where, f"{host}: no submitter and no operator reaches the head there: use 0.0.0.0")
             for name, value in (group.get("rayStartParams") or {}).items():
                 if problem := _parameter(str(name), str(value)):
                     yield thing.wrong((*path, "rayStartParams", str(name)), problem)

@@ -15,7 +15,7 @@ import yaml
 from k8s_image_mistakes import COMMANDS, ENVIRONMENT, READ, RIGHT, RUN, SERVING
 from k8s_mistakes import ARGS, BUILT_IN, JOB, MISTAKES, PATCH, RENDERED, ROUNDS, SERVICE, SHAPES
 from k8s_object_mistakes import EACH_OTHER, GENERAL, RUNNING
-from k8s_value_mistakes import BY_DEFINITION, TWICE
+from k8s_value_mistakes import BY_DEFINITION, TWICE, VALUES
 
 from k8s.check.__main__ import CRDS, check
 from k8s.check.findings import Finding
@@ -167,6 +167,14 @@ def test_every_rule_of_the_definitions_is_one_that_is_handled() -> None:
     assert {rule for definition in definitions for rule in rules(definition)} == set(CEL_RULES)
 
 
+def test_an_unknown_level_of_a_namespace_leaves_its_rules_on(plain: Path, tmp_path: Path) -> None:
+    copy = plant(plain, tmp_path, "namespace.yaml", "enforce: restricted", "enforce: restrictd")
+    text = (copy / JOB).read_text(encoding="utf-8")
+    (copy / JOB).write_text(text.replace("runAsUser: 1000", "runAsUser: 0", 1), encoding="utf-8")
+    findings = check(copy, NO_CRDS)[0]
+    assert any("root" in one.message for one in findings), [str(one) for one in findings]
+
+
 def test_objects_without_their_shape_end_a_part_and_not_the_check(plain: Path, tmp_path: Path) -> None:
     copy = plant(plain, tmp_path, "networkpolicies.yaml", "  egress:\n  - to:", "  egress:\n  - []\n  - to:")
     text = (
@@ -201,7 +209,7 @@ def test_the_same_objects_as_plain_files_are_clean(plain: Path) -> None:
 
 TWICE = {f"{name} twice": one for name, one in TWICE.items()}
 SHAPES = SHAPES | {f"{name} twice by its definition": one for name, one in BY_DEFINITION.items()}
-EVERYWHERE = MISTAKES | COMMANDS | ENVIRONMENT | SERVING | GENERAL | EACH_OTHER | RUNNING | TWICE
+EVERYWHERE = MISTAKES | COMMANDS | ENVIRONMENT | SERVING | GENERAL | EACH_OTHER | RUNNING | TWICE | VALUES
 
 
 @pytest.mark.parametrize("name", EVERYWHERE)
