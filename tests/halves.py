@@ -1,4 +1,4 @@
-"""All tests in two processes at the same time, each with a Ray of its own: what `make test` runs.
+"""All tests in two processes at the same time, each with a Ray of its own: what `make test-halves` runs.
 
 python tests/halves.py [OPTIONS OF PYTEST]
 
