@@ -1,4 +1,4 @@
-"""`make test-halves`: every test is in one of them, and what fails in either fails the whole."""
+"""`make test-halves`: every test is in one half, and what fails in either fails the whole."""
 
 from __future__ import annotations
 
