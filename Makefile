@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 export RAY_AUTH_MODE ?= disabled
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: help install demo demo-evolve serve test test-halves test-unit cluster-test faults-test k8s-check image-check lock-check agreement agreement-env \
+.PHONY: help install demo demo-evolve serve test test-unit cluster-test faults-test k8s-check image-check lock-check agreement agreement-env \
 	lint format lock report clean
 
 help:  ## Show the targets
@@ -40,9 +40,6 @@ serve: install  ## Serve the newest demo model on 127.0.0.1 (PORT=8000, MODEL=DI
 
 test: install  ## All tests
 	$(BIN)/python -m pytest
-
-test-halves: install  ## All tests, in two processes at the same time (18 GiB of free memory; with less, one after the other)
-	$(BIN)/python tests/halves.py
 
 cluster-test: install  ## Jobs on a cluster of several nodes on this machine, and object storage
 	$(BIN)/python -m pytest tests/cluster
