@@ -212,7 +212,11 @@ def test_schemas_of_several_types_or_none_are_fine(schema: dict[str, Any]) -> No
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 3) | st.floats(allow_nan=False) | st.text(max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=3),
     lambda children: st.lists(children, max_size=3) | st.dictionaries(WORDS, children, max_size=4),
     max_leaves=12,
 )
