@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import pickle
+import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from cluster_runs import ROOT, call, driving, eventually
-from moments import EXPORT, Moment, Watch, pick, seeds, told
+from moments import EXPORT, STEPS, Moment, Watch, pick, seeds, told
 from rollout_fakes import expected, make_samples
 from scripted_run import outcome
 from training_models import make_model, make_spec, make_tokens
@@ -101,30 +101,33 @@ def assert_same(out: Store, undisturbed: list[dict[str, Any]]) -> None:
     assert out.exists("result.json") and out.exists("model/config.json") and not out.exists("ray")
 
 
-def workers_of(node: Any) -> list[psutil.Process]:
-    found = []
-    for process in node.processes():
-        try:
-            if "RayTrainWorker" in " ".join(process.cmdline()):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
+def lose_a_node(moment: Moment, cluster: Any, env: dict[str, str], places: Any, folder: Path) -> Store:
+    """A training on two nodes, one worker on each: the node of the worker that comes to the moment dies there."""
+    (folder / "met").mkdir()
+    watch = Watch(str(folder), str(folder / "met"), (moment,), hold=True)
+    (folder / "watch").write_bytes(pickle.dumps(watch))
+    out = folder / "round-1/train"
+    spec = make_spec(*places, out, workers=2, cpus_per_worker=2, **SETTINGS)
+    (folder / "spec.json").write_text(spec.model_dump_json())
+    command = [*DRIVER, "train", str(folder), str(folder / "watch")]
+    with driving(command, env, folder / "log") as process:
+        eventually(lambda: process.poll() is not None or watch.pid(moment), "the moment")
+        assert process.poll() is None, (folder / "log").read_text()[-3000:]
+        node_of(cluster, watch.pid(moment)).kill()
+        cluster.add(f"worker-{len(cluster.nodes)}", 2)
+    return Store(str(out))
 
 
 def test_a_node_that_is_lost_while_training_costs_no_step(
     local_cluster: Any, env: dict[str, str], places: Any, undisturbed: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    spec = make_spec(*places, tmp_path / "out", workers=2, cpus_per_worker=2, **SETTINGS)  # one on each node
-    (tmp_path / "spec.json").write_text(spec.model_dump_json())
-    index = tmp_path / "out/checkpoints/index.json"
-    with driving([*DRIVER, "train", str(tmp_path)], env, tmp_path / "log") as process:
-        eventually(lambda: process.poll() is not None or index.exists(), "the first checkpoint")
-        assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]
-        victim = next(node for node in local_cluster.nodes if node.running() and workers_of(node))
-        victim.kill()
-        local_cluster.add(f"worker-{len(local_cluster.nodes)}", 2)
-    assert_same(Store(str(tmp_path / "out")), undisturbed)
+    """It dies after a step beyond the first checkpoint; the seed picks step and rank."""
+    seed = seeds("5")[0]
+    chance = random.Random(seed)
+    step = STEPS.format(rank=chance.randrange(2), step=chance.randrange(5, len(undisturbed) - 5))
+    moment = Moment("worker", "round-1/train", step)
+    told(seed, [moment])
+    assert_same(lose_a_node(moment, local_cluster, env, places, tmp_path), undisturbed)
 
 
 def test_a_node_that_is_lost_while_the_model_is_published_leaves_a_whole_one(
@@ -134,19 +137,7 @@ def test_a_node_that_is_lost_while_the_model_is_published_leaves_a_whole_one(
     seed = seeds("5")[0]
     moment = Moment("worker", "round-1/train", EXPORT[seed % len(EXPORT)])
     told(seed, [moment])
-    (tmp_path / "met").mkdir()
-    watch = Watch(str(tmp_path), str(tmp_path / "met"), (moment,), hold=True)
-    (tmp_path / "watch").write_bytes(pickle.dumps(watch))
-    out = tmp_path / "round-1/train"
-    spec = make_spec(*places, out, workers=2, cpus_per_worker=2, **SETTINGS)
-    (tmp_path / "spec.json").write_text(spec.model_dump_json())
-    command = [*DRIVER, "train", str(tmp_path), str(tmp_path / "watch")]
-    with driving(command, env, tmp_path / "log") as process:
-        eventually(lambda: process.poll() is not None or watch.pid(moment), "the export")
-        assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]
-        node_of(local_cluster, watch.pid(moment)).kill()
-        local_cluster.add(f"worker-{len(local_cluster.nodes)}", 2)
-    assert_same(Store(str(out)), undisturbed)
+    assert_same(lose_a_node(moment, local_cluster, env, places, tmp_path), undisturbed)
 
 
 class Budget:
