@@ -98,65 +98,28 @@ class Load:
             thread.join(timeout=120)
 
 
-@pytest.fixture(scope="module")
-def pair() -> Iterator[Endpoint]:
-    """An endpoint with two replicas, and time for requests to end when it is told to."""
-    settings = ("replicas.min_replicas=2", "replicas.max_replicas=2", "replicas.drain_s=300")
-    arguments = [part for setting in settings for part in ("--set", setting)]
-    with running_endpoint("--model", "builtin:tiny_base", *arguments) as endpoint:
-        yield endpoint
-
-
-def test_a_killed_replica_costs_no_client_an_error(pair: Endpoint) -> None:
-    before = pair.replicas()
-    assert len(before) == 2
-    # Each answer is written to its limit, so that whenever the signal comes there are answers in the making.
-    with Load(pair, 6, ignore_eos=True, max_tokens=100) as load:
-        load.more(12)
-        for victim, pid in before.items():
-            engine = processes_under(pid)
-            assert engine
-            os.kill(pid, signal.SIGKILL)
-            eventually(lambda gone=victim: len(pair.replicas().keys() - {gone}) == 2, 240, "a new replica")
+def test_a_killed_replica_costs_no_client_an_error() -> None:
+    two = ("--set", "replicas.min_replicas=2", "--set", "replicas.max_replicas=2")
+    with running_endpoint("--model", "builtin:tiny_base", *two) as endpoint:
+        before = endpoint.replicas()
+        assert len(before) == 2
+        # Each answer is written to its limit, so that whenever the signal comes there are answers in the making.
+        with Load(endpoint, 6, ignore_eos=True, max_tokens=100) as load:
             load.more(12)
-            if pair.metric("toolace_replica_retries_total"):
-                break  # else it had nothing to do in that moment: the other one had it all
-    assert load.failures == []
-    assert len(load.models) == 1
-    stopped = Counter((answer.get("refinement") or {}).get("stopped") for answer in load.answers)
-    assert "error" not in stopped, stopped
-    assert pair.metric("toolace_replica_retries_total") >= 1, stopped
-    eventually(lambda: not engine & set(parents()), 60, "the end of the engine whose replica died")
-
-
-def test_ending_lets_requests_in_flight_finish_and_takes_no_new_ones(pair: Endpoint) -> None:
-    """The last that is done with this pair."""
-    body = {**body_of(demo_samples(1)[0]), "ignore_eos": True, "max_tokens": 600}
-    url = f"{pair.url}/v1/chat/completions"
-    with ThreadPoolExecutor(12) as pool:
-        whole = [pool.submit(httpx.post, url, json=body, timeout=300) for _ in range(6)]
-        streams = [pool.submit(httpx.post, url, json={**body, "stream": True}, timeout=300) for _ in range(6)]
-
-        def under_way() -> bool:
-            """All have arrived, and some are not answered yet: a busy machine answers some before it tells."""
-            now = pair.metric("toolace_requests_in_flight")
-            return now > 0 and now + sum(request.done() for request in (*whole, *streams)) >= 12
-
-        eventually(under_way, 120, "12 requests that have arrived")
-        pair.process.terminate()
-        refused = eventually(lambda: _refused(url, body_of(demo_samples(1)[0])), 60, "a refused request")
-        assert refused.json()["error"]["code"] == "shutting_down" and refused.headers["retry-after"]
-        answers = [request.result() for request in (*whole, *streams)]
-    assert [answer.status_code for answer in answers] == [200] * 12
-    assert all(answer.json()["choices"][0]["finish_reason"] for answer in answers[:6])
-    assert all(answer.text.rstrip().endswith("data: [DONE]") for answer in answers[6:])
-    assert pair.process.wait(timeout=120) == 0
-    assert "cut off" not in pair.log.read_text()
-
-
-def _refused(url: str, body: dict[str, Any]) -> httpx.Response | None:
-    answer = httpx.post(url, json={**body, "max_tokens": 5}, timeout=60)
-    return answer if answer.status_code == 503 else None
+            for victim, pid in before.items():
+                engine = processes_under(pid)
+                assert engine
+                os.kill(pid, signal.SIGKILL)
+                eventually(lambda gone=victim: len(endpoint.replicas().keys() - {gone}) == 2, 240, "a new replica")
+                load.more(12)
+                if endpoint.metric("toolace_replica_retries_total"):
+                    break  # else it had nothing to do in that moment: the other one had it all
+        assert load.failures == []
+        assert len(load.models) == 1
+        stopped = Counter((answer.get("refinement") or {}).get("stopped") for answer in load.answers)
+        assert "error" not in stopped, stopped
+        assert endpoint.metric("toolace_replica_retries_total") >= 1, stopped
+        eventually(lambda: not engine & set(parents()), 60, "the end of the engine whose replica died")
 
 
 @pytest.fixture(scope="module")
@@ -291,6 +254,36 @@ def test_long_prompts_bring_a_replica_where_few_requests_would_not() -> None:
         with Load(endpoint, 8, ignore_eos=True, max_tokens=100) as load:
             eventually(lambda: len(endpoint.replicas()) == 2 or load.failures, 240, "two replicas for queued prompts")
         assert load.failures == []
+
+
+def test_ending_lets_requests_in_flight_finish_and_takes_no_new_ones() -> None:
+    with running_endpoint("--model", "builtin:tiny_base", "--set", "replicas.drain_s=300") as endpoint:
+        body = {**body_of(demo_samples(1)[0]), "ignore_eos": True, "max_tokens": 600}
+        url = f"{endpoint.url}/v1/chat/completions"
+        with ThreadPoolExecutor(12) as pool:
+            whole = [pool.submit(httpx.post, url, json=body, timeout=300) for _ in range(6)]
+            streams = [pool.submit(httpx.post, url, json={**body, "stream": True}, timeout=300) for _ in range(6)]
+
+            def under_way() -> bool:
+                """All have arrived, and some are not answered yet: a busy machine answers some before it tells."""
+                now = endpoint.metric("toolace_requests_in_flight")
+                return now > 0 and now + sum(request.done() for request in (*whole, *streams)) >= 12
+
+            eventually(under_way, 120, "12 requests that have arrived")
+            endpoint.process.terminate()
+            refused = eventually(lambda: _refused(url, body_of(demo_samples(1)[0])), 60, "a refused request")
+            assert refused.json()["error"]["code"] == "shutting_down" and refused.headers["retry-after"]
+            answers = [request.result() for request in (*whole, *streams)]
+        assert [answer.status_code for answer in answers] == [200] * 12
+        assert all(answer.json()["choices"][0]["finish_reason"] for answer in answers[:6])
+        assert all(answer.text.rstrip().endswith("data: [DONE]") for answer in answers[6:])
+        assert endpoint.process.wait(timeout=120) == 0
+        assert "cut off" not in endpoint.log.read_text()
+
+
+def _refused(url: str, body: dict[str, Any]) -> httpx.Response | None:
+    answer = httpx.post(url, json={**body, "max_tokens": 5}, timeout=60)
+    return answer if answer.status_code == 503 else None
 
 
 def test_no_address_that_others_reach_without_keys() -> None:
