@@ -22,8 +22,8 @@ _JOB_COPY = "/runtime_resources/working_dir_files/"
 KNOCK_S = 20.0
 """Seconds in which a cluster must answer that is to be joined."""
 START_TRIES = 3
-TOO_SLOW = "timed out during startup"
-"""Part of Ray's error where its processes were not up within 30 seconds, as on a machine with much other work."""
+TOO_SLOW = ("timed out during startup", "Failed to connect to GCS")
+"""Parts of Ray's errors where its processes were not up in time, as on a machine with much other work."""
 END_S = 5.0
 """Seconds that processes of a failed start have to end by themselves."""
 
@@ -105,7 +105,7 @@ def _start(**options: Any) -> None:
             _end([process for process in _ray_children() if process.pid not in before])
             if not isinstance(error, Exception):
                 raise
-            if tries_left and TOO_SLOW in str(error):
+            if tries_left and any(part in str(error) for part in TOO_SLOW):
                 continue
             store = options["object_store_memory"] // 2**20
             raise ClusterError(
