@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from toolace.config import load_config
+from toolace.config import Config, ModelConfig, load_config
 from toolace.errors import TemplateError
+from toolace.rounds.context import base_model
 from toolace.rounds.driver import run_rounds
 from toolace.rounds.plan import describe_plan
 from toolace.rounds.preflight import check_speech
@@ -41,3 +42,15 @@ def test_the_template_that_the_message_names_is_the_way_out(mute: Path) -> None:
 @pytest.mark.parametrize("path", ["s3://nowhere/model", "organisation/name-7B"])
 def test_a_plan_fetches_no_model(path: str) -> None:
     check_speech(load_config(None, [f"model.path={path}"]).model, fetch=False)
+
+
+def test_a_model_in_the_working_directory_is_the_same_for_every_process(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training workers have a working directory of their own."""
+    shutil.copytree(tiny_base, tmp_path / "runs/model")
+    monkeypatch.chdir(tmp_path)
+    model = base_model(Config(model=ModelConfig(path="runs/model")))
+    assert model.path == str(tmp_path / "runs/model")
+    assert base_model(Config(model=ModelConfig(path=model.path))) == model
+    assert base_model(Config(model=ModelConfig(path="builtin:tiny_base"))).path == "builtin:tiny_base"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -35,7 +36,11 @@ class ModelRef:
 
 def base_model(config: Config, name: str = "base") -> ModelRef:
     """The model that a config names, by its weights."""
-    return ModelRef(name, config.model.path, fingerprint(resolve_model(config.model.path)))
+    path = config.model.path
+    folder = resolve_model(path)
+    # Training workers have a working directory of their own, where a relative path means nothing. What ships with the
+    # package, or is fetched, is at another place on each node, and goes by its name.
+    return ModelRef(name, folder if os.path.isdir(path) else path, fingerprint(folder))
 
 
 @dataclass
