@@ -1,8 +1,8 @@
 """A driver of its own on the cluster that the environment names: python tests/scaling_driver.py load|stages PLACE
 
 `load` runs `two_turns` over PLACE/samples with one to three actors, into PLACE/out-1 and, once PLACE/again exists, into
-PLACE/out-2. `stages` follows a round through its changes of hands: eight actors with a GPU each, then four training
-workers with a GPU each, then five actors, which have no room beside workers that stay. Whoever takes part leaves a file
+PLACE/out-2. `stages` follows a round through its changes of hands: sixteen actors with a GPU each, then eight training
+workers with a GPU each, then nine actors, which have no room beside workers that stay. Whoever takes part leaves a file
 that says where it is.
 """
 
@@ -109,14 +109,14 @@ def stages(place: Path) -> None:
         script = Gather(str(place / name), actors)
         run_rollouts([job], rollout=settings, script=script, make_codec=ByteCodec, **SCRIPTED)
 
-    roll("probe", 8)
+    roll("probe", 16)
     launch._worker = rehearse  # type: ignore[assignment]
     training = TrainConfig(
-        workers=4, gpus_per_worker=1, cpus_per_worker=1, threads_per_worker=1, no_progress_s=PATIENCE_S
+        workers=8, gpus_per_worker=1, cpus_per_worker=1, threads_per_worker=1, no_progress_s=PATIENCE_S
     )
     # The GPUs are made up: they are counted and placed, and the group talks over gloo.
     launch._fit(TrainSpec(model="none", tokens="none", out=str(place / "train"), settings=training, device="cpu"))
-    roll("evaluate", 5)
+    roll("evaluate", 9)
 
 
 if __name__ == "__main__":

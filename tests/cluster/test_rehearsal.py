@@ -16,13 +16,13 @@ from scaling_cluster import Machines, presence, short_lived
 from toolace.rollouts.outputs import read_records
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
-NODES, GPUS, WORKERS = 4, 2, 4
-ACTORS = {"probe": 8, "evaluate": 5}
+NODES, GPUS, WORKERS = 4, 4, 8
+ACTORS = {"probe": 16, "evaluate": 9}
 """All GPUs, and one more than the workers leave."""
-ROWS = 80
+ROWS = 160
 
 
-def test_eight_actors_then_four_training_workers_then_five_actors(tmp_path: Path) -> None:
+def test_sixteen_actors_then_eight_training_workers_then_nine_actors(tmp_path: Path) -> None:
     put_samples(tmp_path / "samples", ROWS, shard_rows=2)
     with short_lived(Machines) as cluster:
         cluster.up(NODES, GPUS, {"RAY_worker_niceness": "0"}, gpus=GPUS)
@@ -50,7 +50,7 @@ def test_eight_actors_then_four_training_workers_then_five_actors(tmp_path: Path
 
 
 def assert_no_gpu_twice(present: list[dict[str, Any]]) -> None:
-    """Each has one GPU, which exists and is nobody else's: so eight are two on each node."""
+    """Each has one GPU, which exists and is nobody else's: so sixteen are four on each node."""
     held = [(one["node"], gpu) for one in present for gpu in one["gpus"]]
     assert len(held) == len(present) == len(set(held))
     assert {gpu for _, gpu in held} <= {str(gpu) for gpu in range(GPUS)}
