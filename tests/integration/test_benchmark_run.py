@@ -10,11 +10,13 @@ import pytest
 from benchmark_answers import TurnsCodec, answer, no_answer, write_bfcl
 
 from toolace.config import Config, load_config
+from toolace.data.shards import read_index
 from toolace.errors import RolloutError, StorageError
 from toolace.evaluation.benchmarks import benchmark_named
 from toolace.evaluation.benchmarks.scoring import score_predictions
 from toolace.rollouts.dataset import read_records
 from toolace.rounds.benchmark import run_benchmark
+from toolace.storage import Store
 
 pytestmark = pytest.mark.usefixtures("ray_local")
 ARMS = ["direct", "adaptive", "fixed_1", "fixed_2", "margin_1"]
@@ -81,6 +83,14 @@ def test_the_same_again_asks_only_what_is_missing_and_scores_anew(tmp_path: Path
     assert run(data, out, script=no_answer)["arms"]["direct"]["categories"]["simple_python"]["correct"] == 1
     with pytest.raises(StorageError, match=r"max_rounds: 5 -> 1"):
         run(data, out, "refine.max_rounds=1")
+
+
+def test_answers_appear_by_small_shards_whatever_the_shards_of_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toolace.rounds.benchmark.SHARD_ROWS", 2)
+    run(write_bfcl(tmp_path / "data"), tmp_path / "out", "rollout.shard_rows=256")
+    assert [shard.rows for shard in read_index(Store(str(tmp_path / "out/data/rows"))).shards] == [2, 2, 1]
 
 
 def test_a_part_gives_no_full_score(tmp_path: Path) -> None:

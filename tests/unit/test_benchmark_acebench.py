@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from toolace.calls import Call, CallFormat, render_calls
 from toolace.calls.schema import Chat
 from toolace.errors import DataError
-from toolace.evaluation.benchmarks.acebench import NORMALS, SPECIALS, AceBench, Gold
+from toolace.evaluation.benchmarks.acebench import NORMALS, ROWS, SPECIALS, AceBench, Gold
 from toolace.evaluation.benchmarks.acebench_prompts import SPECIAL
 from toolace.evaluation.benchmarks.base import BenchmarkRow, RowVerdict
 
@@ -170,6 +170,29 @@ def test_multi_turn_is_scored_by_dialogue_and_read_without_white_space(tmp_path:
     last = benchmark.judge(rows[2], "[Ring(who='Ann Lee')]")
     assert benchmark.scores([right, wrong, last], {TURNS: 3})[TURNS] == 0.5
     assert benchmark.scores([right, wrong], {TURNS: 3})[TURNS] is None
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_dialogue_with_a_turn_that_cannot_be_read_is_wrong(tmp_path: Path, answered: bool) -> None:
+    """Each broken turn is of its own dialogue where the answers tell which, and else a dialogue of its own."""
+    ids = [f"{TURNS}_{dialogue}_{turn}" for dialogue in range(10) for turn in range(2)]
+    rows = [ace_row(i) if i.endswith("_0") else "{broken" for i in ids]
+    golds = {i: {"Ring": {"who": "Ann Lee"}} for i in ids if answered or i.endswith("_0")}
+    write_ace(tmp_path, TURNS, rows, golds)
+    benchmark = AceBench()
+    found = benchmark.load(tmp_path)
+    assert [row.id for row in found] == ids if answered else len({row.id for row in found}) == 20
+    assert [bool(row.problem) for row in found] == [False, True] * 10
+    verdicts = [benchmark.judge(row, "[Ring(who='Ann Lee')]") for row in found]
+    assert [verdict.error for verdict in verdicts] == [None, "bad_row"] * 10
+    scores = benchmark.scores(verdicts, {TURNS: 20})
+    assert scores[TURNS] == scores[f"{TURNS}_strict"] == (0.0 if answered else 0.5)
+
+
+def test_what_the_benchmark_has_and_the_folder_has_not_is_said(tmp_path: Path) -> None:
+    assert sum(ROWS.values()) == 823 + 150 and set(ROWS) == {*NORMALS, *SPECIALS}
+    said = AceBench().left_out(tmp_path, [], {SINGLE: 7, "special_irrelevant": 50})
+    assert said == [f"{SINGLE}: 7 rows are here, the benchmark has 100"]
 
 
 INCOMPLETE = '["Missing necessary parameters (room, level) for the api (SetLamp)"]'

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from toolace.errors import DataError, ParseError
+from toolace.evaluation.benchmarks import bfcl_trees
 from toolace.evaluation.benchmarks.base import BenchmarkRow, RowVerdict
 from toolace.evaluation.benchmarks.bfcl import Bfcl
 from toolace.evaluation.benchmarks.bfcl_convert import JAVA, JAVASCRIPT
@@ -164,6 +165,16 @@ def test_java_text_is_decoded_as_the_leaderboard_does(text: str, expected: Any) 
         assert expected == BROKEN
     else:
         assert (calls and {calls[0].name: calls[0].arguments}) == expected
+
+
+def test_time_in_which_others_had_the_processor_does_not_count() -> None:
+    source, parser = "run(1);\n" * 2_000, bfcl_trees._parser("java")
+    whole = bfcl_trees.tree_of(source, "java").sexp()
+    parser.set_timeout_micros(1)  # on the clock on the wall, as where the machine is busy
+    try:
+        assert bfcl_trees.tree_of(source, "java").sexp() == whole
+    finally:
+        parser.set_timeout_micros(bfcl_trees.SECONDS * 1_000_000)
 
 
 @pytest.mark.parametrize(

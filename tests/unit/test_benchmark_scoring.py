@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +141,34 @@ def test_verdicts_go_over_verdicts(data: Path, given: Callable[..., Path], tmp_p
     (tmp_path / "again").hardlink_to(tmp_path / "verdicts")
     score_predictions(benchmark_named("apibank"), data, given((IDS[0], "a")), tmp_path / "verdicts")
     assert len((tmp_path / "verdicts").read_text().splitlines()) == 3
+
+
+def test_verdicts_go_through_links_and_pipes_which_stay(data: Path, given: Callable[..., Path], tmp_path: Path) -> None:
+    benchmark, predictions = benchmark_named("apibank"), given((IDS[0], "a"))
+    link, target, pipe = tmp_path / "link", tmp_path / "there" / "target", tmp_path / "pipe"
+    target.parent.mkdir()
+    link.symlink_to(target)
+    lines = score_predictions(benchmark, data, predictions, link).lines()
+    assert link.is_symlink() and target.read_bytes() == lines
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(pipe.read_bytes)
+        score_predictions(benchmark, data, predictions, pipe)
+        assert read.result(timeout=60) == lines and pipe.is_fifo()
+
+
+def test_verdicts_on_standard_output_come_before_the_scores(
+    data: Path, given: Callable[..., Path], tmp_path: Path
+) -> None:
+    predictions = given((IDS[0], "a"))
+    lines = score_predictions(benchmark_named("apibank"), data, predictions).lines()
+    command = [sys.executable, "-m", "toolace", "evaluate", "--benchmark", "apibank", "--data", str(data)]
+    (tmp_path / "out").write_text("of before\n")
+    with (tmp_path / "out").open("ab") as out:
+        options = ("--predictions", str(predictions), "--verdicts", "/dev/stdout", "--json")
+        subprocess.run([*command, *options], stdout=out, check=True)
+    head, *said, scores = (tmp_path / "out").read_bytes().splitlines(keepends=True)
+    assert head == b"of before\n" and b"".join(said) == lines and json.loads(scores)["missing"] == 1
 
 
 def test_equal_ids_in_two_files_are_refused(data: Path, given: Callable[..., Path]) -> None:

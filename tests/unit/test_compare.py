@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from compare_runs import Maker
 from hypothesis import given, settings
@@ -182,6 +184,34 @@ def test_changed_settings_are_not_taken_for_finished(finished: tuple[Path, Maker
     assert len(changed["failed"]) == 4 and all("k: 4 -> 3" in error for error in changed["failed"].values())
     assert changed["arms"]["solved/clean/tiny_base"] == outcome["arms"]["solved/clean/tiny_base"]
     assert "copy/clean/tiny_base" not in changed["arms"]
+
+
+def test_changed_files_and_weights_are_not_taken_for_finished(
+    finished: tuple[Path, Maker, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, _, _ = finished
+    made = root / "runs/small/runs/solved-clean-tiny_base-seed1/data"
+    for split in ("train", "test"):
+        shutil.copytree(made / split, tmp_path / split, ignore=shutil.ignore_patterns("*.json"))
+    overrides = (
+        "pools={clean: {}}", "arms={solved: {}}", "seeds=[1]", "settings.data.dev_share=0.2",
+        *(f"settings.data.{split}={{type: files, path: {tmp_path / split}}}" for split in ("train", "test")),
+    )  # fmt: skip
+    comparison = load(tmp_path, *overrides)
+    outcome = compare(comparison, quiet(), Maker())
+    assert not outcome["failed"], outcome["failed"]
+    again = Maker()
+    assert compare(comparison, quiet(), again) == outcome and not again.worked
+    (part,) = (tmp_path / "test").iterdir()
+    pq.write_table(pq.read_table(part).slice(1), part)
+    changed = compare(comparison, quiet(), Maker())
+    assert "input.test." in changed["failed"]["solved-clean-tiny_base-seed1"], changed
+    shutil.rmtree(tmp_path / "test")
+    assert compare(comparison, quiet(), Maker())["failed"] == {}, "what was read from files that are gone stays"
+    shutil.copytree(made / "test", tmp_path / "test", ignore=shutil.ignore_patterns("*.json"))
+    assert all(is_finished(run) for run in plan_runs(comparison))
+    monkeypatch.setattr("toolace.rounds.context.fingerprint", lambda folder: "other weights")
+    assert not any(is_finished(run) for run in plan_runs(comparison))
 
 
 def test_a_failed_run_does_not_lose_the_others(tmp_path: Path) -> None:

@@ -41,6 +41,22 @@ def test_card_has_the_numbers_of_the_run(run: Store) -> None:
     assert text.index("| direct |") < text.index("| adaptive |") < text.index("| fixed 1 |")
 
 
+def test_scores_are_of_the_data_that_they_were_measured_on(run: Store, tmp_path: Path) -> None:
+    """And no place of this machine is in a file that is meant for others."""
+    shutil.copytree(run.uri, tmp_path / "run")
+    store = Store(str(tmp_path / "run"))
+    record = store.read_json("run.json")
+    record["config"]["data"]["train"] = {"type": "file", "path": "/data/of/mine/train.jsonl"}
+    record["config"]["data"]["test"] = {"type": "file", "path": "s3://rows/test.parquet"}
+    record["config"]["data"]["dev"] = None
+    store.write_json("run.json", record)
+    facts = card_facts(store, "round-2")
+    assert (facts.data, facts.tests) == ("train.jsonl", {"dev": "train.jsonl", "test": "s3://rows/test.parquet"})
+    matter = front_matter(model_card(facts))
+    named = {one["dataset"]["split"]: one["dataset"]["name"] for one in matter["model-index"][0]["results"]}
+    assert named and named.items() <= facts.tests.items()
+
+
 def test_card_before_evaluation_claims_nothing(tmp_path: Path) -> None:
     fake = FakeRun(tmp_path, rows=8)
     text = model_card(card_facts(fake.store, "round-1"))

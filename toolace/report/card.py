@@ -43,8 +43,9 @@ class CardFacts:
     `model` is the model's name in its run (see `toolace.report.facts.ModelFacts`), `base` the model that training
     started from, in words; `origin` is the path or hub name at the start of it all, where `base` is not that. `corpus`
     has the rows by kind, `train` the counts of the training stage, `settings` the training settings, `versions`
-    package versions. `scores` are the evaluations by split (dumps of `toolace.evaluation.metrics.Scores`), `tasks` the
-    scores of the sub-tasks, `evolved` the counts of the queries of its round of evolution.
+    package versions. `data` is what it was trained on, `tests` by split what it was evaluated on; `scores` are the
+    evaluations by split (dumps of `toolace.evaluation.metrics.Scores`), `tasks` the scores of the sub-tasks, `evolved`
+    the counts of the queries of its round of evolution.
     """
 
     run: str
@@ -58,6 +59,7 @@ class CardFacts:
     tasks: Mapping[str, Any] = field(default_factory=dict)
     evolved: Mapping[str, Any] = field(default_factory=dict)
     data: str = ""
+    tests: Mapping[str, str] = field(default_factory=dict)
     seed: int | None = None
     toolace: str = ""
     revision: str | None = None
@@ -74,7 +76,8 @@ def card_facts(run: Store | RunFacts, model: str) -> CardFacts:
     start = origin = settings.get("path", "")
     if before := _before(facts, model):
         start = f"{label_of(before)} of the same run, itself from {start}"
-    source = config.get("data", {}).get("train", {})
+    sources = config.get("data", {})
+    train = sources.get("train") or {}
     return CardFacts(
         run=facts.name,
         model=model,
@@ -86,13 +89,22 @@ def card_facts(run: Store | RunFacts, model: str) -> CardFacts:
         scores=found.evaluations if found else {},
         tasks=found.tasks if found else {},
         evolved=found.evolved if found else {},
-        data=SYNTHETIC if source.get("type") == "synthetic" else source.get("path", ""),
+        data=_named(train),
+        tests={split: _named(sources.get(split) or train) for split in ("dev", "test")},
         seed=config.get("seed"),
         toolace=attempt.get("toolace", ""),
         revision=attempt.get("revision"),
         versions=attempt.get("versions", {}),
         origin=origin,
     )
+
+
+def _named(source: Mapping[str, Any]) -> str:
+    """A source of samples in words; a local file by its name, for where it lies says nothing elsewhere."""
+    if source.get("type") == "synthetic":
+        return SYNTHETIC
+    path: str = source.get("path", "")
+    return path if "://" in path else path.rstrip("/").rpartition("/")[2]
 
 
 def _before(facts: RunFacts, model: str) -> str:
@@ -169,7 +181,7 @@ def _front_matter(facts: CardFacts) -> dict[str, Any]:
     results = [
         {
             "task": {"type": "text-generation", "name": "Tool calling"},
-            "dataset": {"type": "toolace", "name": facts.data or facts.run, "split": split},
+            "dataset": {"type": "toolace", "name": facts.tests.get(split) or facts.data or facts.run, "split": split},
             "metrics": [
                 {"type": "exact_match", "name": f"Exact match, {name}", "value": round(scores[arm], 4)}
                 for arm, name in (("direct", "direct"), ("adaptive", "adaptive refinement"))

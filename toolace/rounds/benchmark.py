@@ -34,6 +34,9 @@ from toolace.rounds.standalone import model_of, run_in
 from toolace.storage import Stage, digest
 
 SCORES = "scores.json"
+SHARD_ROWS = 16
+"""Rows a shard, at most. Answers appear by shards, and a benchmark has few rows that take long: a run that is killed
+has lost little more than what the engine was at."""
 
 
 def run_benchmark(
@@ -57,7 +60,8 @@ def run_benchmark(
     """
     benchmark = benchmark_named(name, official)
     plan = plan_rows(benchmark, folder, categories, limit)
-    run = run_in(config, out)
+    rollout = config.rollout.model_copy(update={"shard_rows": min(SHARD_ROWS, config.rollout.shard_rows)})
+    run = run_in(config.model_copy(update={"rollout": rollout}), out)
     with RunLock(run.store):
         data = _questions(run, name, plan)
         model = model_of(config)

@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from toolace.config import ClusterConfig, Config
-from toolace.errors import StorageError
+from toolace.errors import StorageError, ToolaceError
 from toolace.rounds.cluster import check_lasting, cluster
 from toolace.rounds.compare_jobs import at_once
 from toolace.rounds.compare_outcome import RunOutcome, build_comparison, read_outcome
 from toolace.rounds.compare_plan import Comparison, PlannedRun, plan_runs
+from toolace.rounds.context import base_model
 from toolace.rounds.driver import run_rounds
 from toolace.rounds.evolve import run_evolve
+from toolace.rounds.ingest import describe_sources
 from toolace.rounds.lock import RunLock
 from toolace.rounds.method import terminates
 from toolace.rounds.plan import stage_names
@@ -132,13 +134,15 @@ def _told(error: Exception) -> str:
 
 
 def is_finished(run: PlannedRun) -> bool:
-    """Whether there is nothing to do for a run: finished with these settings, and all its stages still there."""
+    """Whether there is nothing to do for a run: finished with these settings on what its files hold now, and all its
+    stages still there."""
     store = Store(run.config.run_dir)
     if not store.exists(FINISHED) or not store.exists(SUMMARY):
         return False
     try:
         found = store.read_json(FINISHED)
-        same = found["settings"] == _settings(run)
+        inputs = _inputs(run)
+        same = found["settings"] == _settings(run) and (inputs is None or found["inputs"] in (inputs, None))
         return same and all(store.exists(f"{name}/{DONE}") for name in found["stages"])
     except (StorageError, KeyError, TypeError):  # damaged: the run itself knows better
         return False
@@ -189,11 +193,19 @@ def comparison_table(outcome: dict[str, Any]) -> str:
 
 def _mark_finished(run: PlannedRun) -> None:
     store = Store(run.config.run_dir)
-    store.write_json(FINISHED, {"settings": _settings(run), "stages": _stages(run)})
+    store.write_json(FINISHED, {"settings": _settings(run), "inputs": _inputs(run), "stages": _stages(run)})
 
 
 def _settings(run: PlannedRun) -> str:
     return digest(run.config.model_dump(mode="json", exclude={"tracking"}))  # who follows a run is no part of it
+
+
+def _inputs(run: PlannedRun) -> str | None:
+    """What the run's files of samples and its base model hold; None where that cannot be told (any more)."""
+    try:
+        return digest({"data": describe_sources(run.config.data), "model": base_model(run.config).key})
+    except ToolaceError:
+        return None
 
 
 def _stages(run: PlannedRun) -> list[str]:

@@ -29,10 +29,9 @@ def data_stage(run: Run) -> Stage:
     """
     data = run.config.data
     made_from = {"data": data.model_dump(), "seed": run.config.seed, "shard_rows": run.config.rollout.shard_rows}
-    sources = {name: source for name in SPLITS if isinstance(source := getattr(data, name), FileSource)}
-    if sources:
+    if any(isinstance(getattr(data, name), FileSource) for name in SPLITS):
         try:
-            made_from["input"] = {name: describe_contents(source.path) for name, source in sources.items()}
+            made_from["input"] = describe_sources(data)
         except DataError as error:
             if not run.store.exists(f"data/{DONE}"):
                 raise
@@ -42,6 +41,12 @@ def data_stage(run: Run) -> Stage:
             made_from["input"] = known["made_from"].get("input")
             run.progress.say(f"not checked whether the data is still the same, going on with what was read: {error}")
     return run.stage("data", made_from)
+
+
+def describe_sources(data: DataConfig) -> dict[str, dict[str, str]]:
+    """What is in the file sources, by split (see `describe_contents`). Raises `DataError` where one is not found."""
+    sources = {name: source for name in SPLITS if isinstance(source := getattr(data, name), FileSource)}
+    return {name: describe_contents(source.path) for name, source in sources.items()}
 
 
 def ingest(config: Config, stage: Stage) -> dict[str, Any]:

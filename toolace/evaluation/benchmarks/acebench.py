@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -54,10 +55,20 @@ NORMALS = (
     "normal_preference",
 )
 INCOMPLETE, ERROR, IRRELEVANT = SPECIALS = ("special_incomplete", "special_error_param", "special_irrelevant")
+ROWS = {
+    **dict.fromkeys((*NORMALS, *SPECIALS), 50),
+    "normal_single_turn_single_function": 100,
+    "normal_single_turn_parallel_function": 100,
+    "normal_multi_turn_user_switch": 100,
+    "normal_multi_turn_user_adjust": 123,
+}
+"""Rows of each category at that commit: 973."""
 _BELOW = ("data_en", "data_all/data_en")
 _TURN = re.compile(r"^(user|system|assistant)[ \t]*:[ \t]*", re.MULTILINE)
 _MISSING = re.compile(r"Missing necessary parameters \(([^()]*)\) for the api \(([^()]*)\)")
 _NUMBERED = re.compile(r"_\d+\Z")
+_OF_A_DIALOGUE = re.compile(r"(.+)_\d+(?:#\d+)?")
+"""The id of a turn, with the mark of one that was given before."""
 
 
 class Gold(NamedTuple):
@@ -86,7 +97,7 @@ class AceBench(AsWritten):
                     if isinstance(entry, Mapping) and isinstance(entry.get("id"), str)
                 }
                 make = partial(_make, category, golds, answers)
-                rows += build_rows(path, read_lines(path), partial(_place, category), make)
+                rows += _with_ids(build_rows(path, read_lines(path), partial(_place, category), make), golds)
         if not rows:
             raise nothing_found(self.name, folder, [f"data_{category}.json" for category in (*NORMALS, *SPECIALS)])
         return rows
@@ -110,6 +121,14 @@ class AceBench(AsWritten):
         except DataError:  # an integer of thousands of digits
             return text
 
+    def left_out(self, folder: Path, verdicts: Sequence[RowVerdict], sizes: Mapping[str, int]) -> list[str]:
+        """Categories with more or fewer rows than the benchmark has."""
+        return [
+            f"{category}: {size} rows are here, the benchmark has {ROWS[category]}"
+            for category, size in sizes.items()
+            if size != ROWS[category]
+        ]
+
     def scores(self, verdicts: Iterable[RowVerdict], sizes: Mapping[str, int]) -> dict[str, float | None]:
         """Each category's accuracy (dialogues in multi-turn), `normal` (mean of 12) and `special` (mean of 3); and all
         of them again with `_strict`."""
@@ -132,7 +151,8 @@ class AceBench(AsWritten):
 def _accuracy(category: str, verdicts: Sequence[RowVerdict], strict: bool) -> float:
     right: dict[str, bool] = {}
     for verdict in verdicts:
-        dialogue = verdict.id.rsplit("_", 1)[0] if category in DIALOGUES else verdict.id
+        turn = _OF_A_DIALOGUE.fullmatch(verdict.id) if category in DIALOGUES else None
+        dialogue = turn[1] if turn else verdict.id  # a turn that nobody can place is a dialogue of its own
         passed = verdict.correct and (not strict or bool((verdict.parts or {}).get("strict")))
         right[dialogue] = right.get(dialogue, True) and passed
     return sum(right.values()) / len(right) if right else 0.0
@@ -173,6 +193,19 @@ def _judge_special(row: BenchmarkRow, output: str) -> tuple[str | None, str, boo
 def _place(category: str, entry: Mapping[str, Any]) -> tuple[str | None, str]:
     row_id = entry.get("id")
     return row_id if isinstance(row_id, str) and row_id else None, category
+
+
+def _with_ids(rows: Sequence[BenchmarkRow], golds: Iterable[str]) -> list[BenchmarkRow]:
+    """Rows that cannot be read have the ids of the answers that no row is for, in their order, where there are as many:
+    so a turn that is broken is one of its own dialogue."""
+    given = {row.id for row in rows}
+    absent = [row_id for row_id in golds if row_id not in given]
+    nameless = [number for number, row in enumerate(rows) if _place("", row.raw)[0] is None]
+    found = list(rows)
+    if len(absent) == len(nameless):
+        for number, row_id in zip(nameless, absent, strict=True):
+            found[number] = replace(rows[number], id=row_id)
+    return found
 
 
 def _make(category: str, golds: Mapping[str, Any], answers: Path, entry: Mapping[str, Any]) -> tuple[Chat, Gold]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from toolace.data.records import parse_json, shorten
-from toolace.errors import ConfigError, DataError
+from toolace.errors import ConfigError, DataError, StorageError
 from toolace.evaluation.benchmarks.base import Benchmark, BenchmarkRow, Output, RowVerdict
 from toolace.evaluation.benchmarks.common import faulty
 from toolace.storage import Store
@@ -62,16 +63,18 @@ class Scored:
         return ("\n".join(lines) + "\n").encode()
 
     def to_json(self) -> dict[str, Any]:
-        """`{"benchmark", "categories": {name: {"n", "correct"}}, "scores", "missing"}`; `n` counts all rows at hand."""
+        """`{"benchmark", "categories": {name: {"n", "correct"}}, "scores", "missing"}`; `n` counts all rows at hand.
+        And `left_out`, where something is."""
         sizes = Counter(verdict.category for verdict in self.verdicts)
         correct = Counter(verdict.category for verdict in self.verdicts if verdict.correct)
         categories = {name: {"n": size, "correct": correct[name]} for name, size in sizes.items()}
-        return {
+        report = {
             "benchmark": self.benchmark,
             "categories": categories,
             "scores": self.scores,
             "missing": self.missing,
         }
+        return report | ({"left_out": list(self.left_out)} if self.left_out else {})
 
 
 def score_predictions(benchmark: Benchmark, folder: Path, predictions: Path, verdicts: Path | None = None) -> Scored:
@@ -86,8 +89,23 @@ def score_predictions(benchmark: Benchmark, folder: Path, predictions: Path, ver
         _check_place(verdicts, predictions, folder)
     found = score_rows(benchmark, benchmark.load(folder), read_predictions(predictions), folder)
     if verdicts is not None:
-        Store(str(verdicts.parent)).write(verdicts.name, found.lines())
+        _write(verdicts, found.lines())
     return found
+
+
+def _write(place: Path, data: bytes) -> None:
+    """A file as a whole or not at all, behind a link too; what is a pipe or a device, or this process's own output,
+    gets the bytes and stays what it is."""
+    if place.absolute().parts[1] not in ("dev", "proc") and (place.is_file() or not place.exists()):
+        target = Path(os.path.realpath(place))
+        Store(str(target.parent)).write(target.name, data)
+        return
+    try:
+        ours = place.samefile("/proc/self/fd/1")
+        with open(os.dup(1) if ours else place, "wb") as stream:  # a file would be opened at its start
+            stream.write(data)
+    except OSError as error:
+        raise StorageError(f"the verdicts cannot be written to {place}: {error}. Give another place") from None
 
 
 def _check_place(verdicts: Path, predictions: Path, folder: Path) -> None:
