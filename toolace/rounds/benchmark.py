@@ -60,8 +60,8 @@ def run_benchmark(
     """
     benchmark = benchmark_named(name, official)
     plan = plan_rows(benchmark, folder, categories, limit)
-    rollout = config.rollout.model_copy(update={"shard_rows": min(SHARD_ROWS, config.rollout.shard_rows)})
-    run = run_in(config.model_copy(update={"rollout": rollout}), out)
+    small = config.rollout.model_copy(update={"shard_rows": min(SHARD_ROWS, config.rollout.shard_rows)})
+    run = run_in(config.model_copy(update={"rollout": small}), out)
     with RunLock(run.store):
         data = _questions(run, name, plan)
         model = model_of(config)
