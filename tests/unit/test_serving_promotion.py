@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from silent_dashboard import SILENCE, Dashboard, dashboard
 
 from toolace.config import Config, ModelConfig, dump_config
 from toolace.errors import ConfigError, ServingError
@@ -16,7 +17,7 @@ from toolace.serving.app import llm_config, model_fingerprint, serve_config, ser
 from toolace.serving.config import ServeConfig, load_serve_config
 from toolace.serving.local import declared
 from toolace.serving.models import choose_model, require_on_hub
-from toolace.serving.promotion import KEPT, check_address, current, promote, rollback
+from toolace.serving.promotion import KEPT, check_address, connect, current, promote, rollback
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -189,6 +190,79 @@ def test_a_model_that_fails_is_taken_back(models: tuple[str, str]) -> None:
     with pytest.raises(ServingError, match=r"did not become healthy: no weights\. tools@\w+ serves on"):
         promote(api, choose_model(new))
     assert len(api.deployed) == 2 and current(api) == before
+
+
+STATE, DECLARE = "GET /api/serve/applications/", "PUT /api/serve/applications/"
+
+
+def state(path: str, status: str = "RUNNING", **changes: Any) -> dict[str, Any]:
+    """What a dashboard tells of an endpoint with a model."""
+    config = endpoint(path).model_copy(update=changes)
+    return {"applications": {"toolace": {"status": status, "message": "", "deployed_app_config": app_of(config)}}}
+
+
+@pytest.fixture
+def without_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+
+
+def limited(one: Dashboard, limit_s: float = 30) -> Any:
+    """A client of a dashboard that has told its version, with a limit for what it is asked then."""
+    api: Any = connect(one.address)
+    api.limit_s = limit_s
+    return api
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.usefixtures("without_token")
+def test_a_dashboard_that_says_nothing_is_told(models: tuple[str, str]) -> None:
+    with dashboard(version=SILENCE) as one:
+        silent = rf"the dashboard at {one.address} did not answer GET /api/ray/version within 0\.3 s"
+        with pytest.raises(ServingError, match=rf"^cannot reach Ray Serve at {one.address}: {silent}\. .*--address"):
+            connect(one.address, limit_s=0.3)
+    with dashboard() as one:
+        match = rf"^the dashboard at {one.address} did not answer {STATE} within 0\.3 s\. Look at the head"
+        for act in (current, rollback, lambda api: promote(api, choose_model(models[1]))):
+            with pytest.raises(ServingError, match=match):
+                act(limited(one, 0.3))
+        assert DECLARE not in one.asked
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.usefixtures("without_token")
+def test_the_limit_of_a_promotion_bounds_the_whole(models: tuple[str, str]) -> None:
+    """Whatever a request may take: the limit of a request is half a minute here."""
+    old, new = models
+    with dashboard() as one, pytest.raises(ServingError, match=rf"did not answer {STATE} within 0\.\d+ s"):
+        rollback(limited(one), timeout_s=0.5)
+    with dashboard({STATE: lambda before: state(old) if before < 2 else SILENCE}) as one:
+        match = (
+            rf"^tools/new@\w+ was sent, and what became of it is not known: .* {DECLARE} within .*"
+            rf"tools@\w+ could not be put back either: .* {STATE} within .*`serve config` shows"
+        )
+        with pytest.raises(ServingError, match=match):
+            promote(limited(one), choose_model(new), timeout_s=4)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.usefixtures("without_token")
+def test_a_declaration_without_an_answer_is_taken_back(models: tuple[str, str]) -> None:
+    old, new = models
+    with dashboard({STATE: state(old), DECLARE: lambda before: {} if before else SILENCE}) as one:
+        match = rf"^tools/new@\w+ did not become healthy: .* {DECLARE} within 2 s\. tools@\w+ serves on$"
+        with pytest.raises(ServingError, match=match):
+            promote(limited(one, 2), choose_model(new))
+        assert one.asked.count(DECLARE) == 2
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.usefixtures("without_token")
+def test_a_silence_that_passes_ends_no_promotion(models: tuple[str, str]) -> None:
+    old, new = models
+    steps = [state(old), state(old), state(old, "DEPLOYING"), SILENCE]
+    with dashboard({STATE: lambda before: [*steps, state(old)][min(before, 4)], DECLARE: {}}) as one:
+        assert promote(limited(one, 2), choose_model(new)).startswith("tools/new@")
+        assert one.asked.count(DECLARE) == 1
 
 
 def test_the_same_model_is_refused_unless_again(models: tuple[str, str]) -> None:

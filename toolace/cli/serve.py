@@ -10,7 +10,9 @@ AddressOption = Annotated[
     str, typer.Option("--address", help="Ray dashboard of the endpoint's cluster", envvar="RAY_DASHBOARD_ADDRESS")
 ]
 AppOption = Annotated[str, typer.Option("--app", help="Name of the Serve application")]
-TimeoutOption = Annotated[float, typer.Option("--timeout", help="Seconds that the new model has to become healthy")]
+TimeoutOption = Annotated[
+    float, typer.Option("--timeout", help="Seconds for the whole: the new model must be healthy by then")
+]
 LOCAL = "http://127.0.0.1:8265"
 
 
@@ -51,18 +53,27 @@ def promote(
     timeout: TimeoutOption = 900,
 ) -> None:
     """Put another model behind a running endpoint, without losing a request."""
+    import ray.dashboard.modules.serve.sdk  # noqa: F401  # takes seconds, which are not the cluster's
+
+    from toolace.dashboard import within
     from toolace.serving.models import choose_model
     from toolace.serving.promotion import check_address, connect, current
     from toolace.serving.promotion import promote as change
 
-    api = connect(check_address(address))
-    chosen = choose_model(target, current(api, app).model)
-    typer.echo(f"serving {change(api, chosen, app=app, timeout_s=timeout, say=typer.echo)}")
+    with within(timeout):
+        api = connect(check_address(address))
+        chosen = choose_model(target, current(api, app).model)
+        typer.echo(f"serving {change(api, chosen, app=app, timeout_s=timeout, say=typer.echo)}")
 
 
 def rollback(address: AddressOption = LOCAL, app: AppOption = "toolace", timeout: TimeoutOption = 900) -> None:
     """Serve the model before the current one again."""
+    import ray.dashboard.modules.serve.sdk  # noqa: F401  # takes seconds, which are not the cluster's
+
+    from toolace.dashboard import within
     from toolace.serving.promotion import check_address, connect
     from toolace.serving.promotion import rollback as change
 
-    typer.echo(f"serving {change(connect(check_address(address)), app=app, timeout_s=timeout, say=typer.echo)}")
+    with within(timeout):
+        api = connect(check_address(address))
+        typer.echo(f"serving {change(api, app=app, timeout_s=timeout, say=typer.echo)}")

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from toolace.dashboard import REQUEST_S, within
 from toolace.serving.promotion import ServeAPI, change_application
 
 CONFIG = {"draining": True}
@@ -40,7 +41,8 @@ def drain(
     `in_flight` reads their number at one of `replicas` ingress replicas. Gives up after `timeout_s`, or on `hurry`.
     """
     ingress = {"name": "ingress", "user_config": CONFIG}
-    change_application(api, app, lambda declared: declared.update(deployments=[ingress]))
+    with within(REQUEST_S):
+        change_application(api, app, lambda declared: declared.update(deployments=[ingress]))
     deadline = time.monotonic() + timeout_s
     zeros, left = 0, 0.0
     while zeros < QUIET * replicas and time.monotonic() < deadline and not hurry.wait(poll_s):

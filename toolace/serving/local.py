@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from toolace.dashboard import GONE_S, Patience
 from toolace.errors import ServingError
 from toolace.serving.app import APP_NAME, model_fingerprint, served_version
 from toolace.serving.auth import require_safe, with_environment
 from toolace.serving.config import ServeConfig
 from toolace.serving.draining import drain
-from toolace.serving.promotion import ServeAPI, connect
+from toolace.serving.promotion import ServeAPI, connect, explained
 
 IMPORT_PATH = "toolace.serving.app:build_app"
 
@@ -43,32 +44,40 @@ def serve_forever(config: ServeConfig, *, say: Callable[[str], None], stop: thre
     if stop is None:
         _on_signals(ended, hurry)  # Ray has put its own in place
     try:
-        api = connect(dashboard)
-        _check_listening(api, config)
-        say(f"starting {served_version(config)} ...")
-        api.deploy_applications(declared(config))
-        _wait_running(api, ended)
-        if not ended.is_set():
-            at = f"http://{config.host if config.host not in ('0.0.0.0', '::') else '127.0.0.1'}:{config.port}"
-            say(f"serving {served_version(config)}")
-            say(f"  playground      {at}/" if config.playground else f"  models          {at}/v1/models")
-            say(f"  OpenAI base URL {at}/v1")
-            say(f"  promote         toolace promote RUN --address {dashboard}")
-            say("Ctrl-C ends it")
-            ended.wait()
-            say("ending: requests in flight finish first; again: at once")
-            left = drain(
-                api,
-                APP_NAME,
-                _in_flight,
-                replicas=config.ingress_replicas,
-                timeout_s=config.replicas.drain_s,
-                hurry=hurry,
-            )
-            if left:
-                say(f"{left:.0f} requests were cut off")
+        with explained():
+            _serve(config, dashboard, ended, hurry, say)
     finally:
         _stop_ray(joined)
+
+
+def _serve(
+    config: ServeConfig, dashboard: str, ended: threading.Event, hurry: threading.Event, say: Callable[[str], None]
+) -> None:
+    """Declare the application, and see to it until it is told to end."""
+    api = connect(dashboard, limit_s=GONE_S)  # the first declaration starts Serve's controller and proxies
+    _check_listening(api, config)
+    say(f"starting {served_version(config)} ...")
+    api.deploy_applications(declared(config))
+    _wait_running(api, ended)
+    if not ended.is_set():
+        at = f"http://{config.host if config.host not in ('0.0.0.0', '::') else '127.0.0.1'}:{config.port}"
+        say(f"serving {served_version(config)}")
+        say(f"  playground      {at}/" if config.playground else f"  models          {at}/v1/models")
+        say(f"  OpenAI base URL {at}/v1")
+        say(f"  promote         toolace promote RUN --address {dashboard}")
+        say("Ctrl-C ends it")
+        ended.wait()
+        say("ending: requests in flight finish first; again: at once")
+        left = drain(
+            api,
+            APP_NAME,
+            _in_flight,
+            replicas=config.ingress_replicas,
+            timeout_s=config.replicas.drain_s,
+            hurry=hurry,
+        )
+        if left:
+            say(f"{left:.0f} requests were cut off")
 
 
 def _on_signals(ended: threading.Event, hurry: threading.Event) -> None:
@@ -179,9 +188,12 @@ def _start_ray(config: ServeConfig) -> tuple[str, bool]:
 
 
 def _wait_running(api: ServeAPI, ended: threading.Event, timeout_s: float = 1800) -> None:
-    deadline = time.monotonic() + timeout_s
+    deadline, patience = time.monotonic() + timeout_s, Patience()
     while time.monotonic() < deadline and not ended.is_set():
-        entry = api.get_serve_details().get("applications", {}).get(APP_NAME, {})
+        if (details := patience.ask(api.get_serve_details)) is None:
+            ended.wait(0.25)
+            continue
+        entry = details.get("applications", {}).get(APP_NAME, {})
         status, message = entry.get("status"), str(entry.get("message", ""))
         if status == "RUNNING":
             return

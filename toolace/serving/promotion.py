@@ -9,9 +9,11 @@ cluster's dashboard can promote and roll back.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
+from toolace.dashboard import REQUEST_S, NoAnswer, Patience, bounded, within
 from toolace.errors import ConfigError, EngineError, ServingError
 from toolace.serving.app import APP_NAME, model_fingerprint, serve_config, served_version
 from toolace.serving.config import ServeConfig, Served
@@ -31,23 +33,42 @@ class ServeAPI(Protocol):
     def deploy_applications(self, config: dict[str, Any]) -> None: ...
 
 
-def connect(address: str) -> ServeAPI:
-    """A client of Serve's declarative API at the dashboard's address. Raises `ServingError` when nothing is there."""
+def connect(address: str, *, limit_s: float = REQUEST_S) -> ServeAPI:
+    """A client of Serve's declarative API at the dashboard's address; each of its requests has `limit_s` seconds.
+
+    Raises `ServingError` when nothing is there, or nothing that answers. Later requests that have no answer raise
+    `NoAnswer`, which `explained` turns into `ServingError`.
+    """
     from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
+    from ray.exceptions import AuthenticationError
 
     try:
-        client: ServeAPI = ServeSubmissionClient(address)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+        client: ServeAPI = bounded(ServeSubmissionClient, limit_s)(address)
+    except (ConnectionError, RuntimeError, ValueError, AuthenticationError) as error:
         raise ServingError(
-            f"cannot reach Ray Serve at {address}: {str(error).splitlines()[0]}. Give the dashboard's address with "
-            "--address (`toolace serve` prints it), and RAY_AUTH_TOKEN where the cluster asks for a token"
+            f"cannot reach Ray Serve at {address}: {str(error).splitlines()[0]}. See that its head runs and is not "
+            "short of memory; give the dashboard's address with --address (`toolace serve` prints it), and "
+            "RAY_AUTH_TOKEN where the cluster asks for a token"
         ) from None
     return client
 
 
+@contextmanager
+def explained() -> Iterator[None]:
+    """Raise `ServingError` with the way out where a dashboard does not answer."""
+    try:
+        yield
+    except NoAnswer as error:
+        raise ServingError(
+            f"{error}. Look at the head of that cluster (`ray status` there: it may be short of memory) and at what "
+            "lies between, such as a port-forward, and run the same command again"
+        ) from error
+
+
 def current(api: ServeAPI, app: str = APP_NAME) -> ServeConfig:
     """The settings that the application runs with now."""
-    return serve_config(_application(_deployed(api), app).get("args") or {})
+    with explained():
+        return serve_config(_application(_deployed(api), app).get("args") or {})
 
 
 def promote(
@@ -62,11 +83,19 @@ def promote(
     """Serve `chosen` in place of the current model; returns its version when all new replicas are healthy.
 
     The name that clients use stays. When the new model does not become healthy the old one is put back, which has
-    gone on serving meanwhile. With `again` a model that is served already is no error.
+    gone on serving meanwhile. With `again` a model that is served already is no error. `timeout_s` bounds the whole,
+    with putting the old model back, for which a quarter of it is kept, at most a minute.
 
     Raises:
-        ServingError: the endpoint is not there, the model is the one it has, or it did not become healthy.
+        ServingError: the endpoint is not there, the model is the one it has, it did not become healthy, or the
+            dashboard does not answer.
     """
+    with explained(), within(timeout_s):
+        return _promote(api, chosen, app, timeout_s, again, say)
+
+
+def _promote(api: ServeAPI, chosen: Chosen, app: str, timeout_s: float, again: bool, say: Callable[[str], None]) -> str:
+    end = time.monotonic() + timeout_s
     config = current(api, app)
     found = model_fingerprint(chosen.model)
     # Other weights in the same place are another model. An application that was declared without a fingerprint gets
@@ -83,7 +112,7 @@ def promote(
             "previous": (*config.previous, _named(config))[-KEPT:],
         }
     )
-    return _switch(api, config, changed, app, timeout_s, say)
+    return _switch(api, config, changed, app, timeout_s, end, say)
 
 
 def _named(config: ServeConfig) -> Served:
@@ -105,11 +134,17 @@ def rollback(
     timeout_s: float = 900,
     say: Callable[[str], None] = lambda text: None,
 ) -> str:
-    """Serve the model before the current one again; returns its version.
+    """Serve the model before the current one again; returns its version. `timeout_s` bounds the whole, as in `promote`.
 
     Raises:
-        ServingError: there is none before it, or it did not become healthy.
+        ServingError: there is none before it, it did not become healthy, or the dashboard does not answer.
     """
+    with explained(), within(timeout_s):
+        return _rollback(api, app, timeout_s, say)
+
+
+def _rollback(api: ServeAPI, app: str, timeout_s: float, say: Callable[[str], None]) -> str:
+    end = time.monotonic() + timeout_s
     config = current(api, app)
     if not config.previous:
         raise ServingError(f"nothing to roll back to: {served_version(config)} is the first model of this endpoint")
@@ -120,25 +155,46 @@ def rollback(
             f"({last.fingerprint[:12]} then, {found[:12]} now). `toolace promote` serves them as they are"
         )
     changed = config.model_copy(update={**dict(last), "previous": config.previous[:-1]})
-    return _switch(api, config, changed, app, timeout_s, say)
+    return _switch(api, config, changed, app, timeout_s, end, say)
 
 
 def _switch(
-    api: ServeAPI, old: ServeConfig, new: ServeConfig, app: str, timeout_s: float, say: Callable[[str], None]
+    api: ServeAPI,
+    old: ServeConfig,
+    new: ServeConfig,
+    app: str,
+    timeout_s: float,
+    end: float,
+    say: Callable[[str], None],
 ) -> str:
     before, after = served_version(old), served_version(new)
     say(f"{before} -> {after}")
-    _deploy(api, app, new)
+    state = _changed(api, app, _with(new))  # nothing is changed yet where this has no answer
+    healthy_by = end - min(REQUEST_S, timeout_s / 4)
     try:
-        _wait(api, app, timeout_s, say)
-    except ServingError as error:
-        _deploy(api, app, old)
+        with within(healthy_by - time.monotonic()):
+            api.deploy_applications(state)
+            _wait(api, app, timeout_s, healthy_by, say)
+    except (ServingError, NoAnswer) as error:
+        try:
+            change_application(api, app, _with(old))
+        except NoAnswer as silent:
+            raise ServingError(
+                f"{after} was sent, and what became of it is not known: {error}. {before} could not be put back "
+                f"either: {silent}. Serve goes on by itself. When the dashboard answers again, `serve config` shows "
+                "which of the two is declared: look there before you promote or roll back"
+            ) from error
         raise ServingError(f"{after} did not become healthy: {error}. {before} serves on") from None
     return after
 
 
 def change_application(api: ServeAPI, app: str, change: Callable[[dict[str, Any]], None]) -> None:
     """Send the whole declared state with one application changed: applications left out would be deleted."""
+    api.deploy_applications(_changed(api, app, change))
+
+
+def _changed(api: ServeAPI, app: str, change: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """The declared state with one application changed."""
     deployed = _deployed(api)
     applications = []
     for entry in deployed["applications"].values():
@@ -146,13 +202,11 @@ def change_application(api: ServeAPI, app: str, change: Callable[[dict[str, Any]
         if declared.get("name") == app:
             change(declared)
         applications.append(declared)
-    api.deploy_applications({"applications": applications})
+    return {"applications": applications}
 
 
-def _deploy(api: ServeAPI, app: str, config: ServeConfig) -> None:
-    change_application(
-        api, app, lambda declared: declared.update(args=config.model_dump(mode="json", exclude_unset=True))
-    )
+def _with(config: ServeConfig) -> Callable[[dict[str, Any]], None]:
+    return lambda declared: declared.update(args=config.model_dump(mode="json", exclude_unset=True))
 
 
 def _deployed(api: ServeAPI) -> dict[str, Any]:
@@ -174,11 +228,13 @@ def _application(details: Mapping[str, Any], app: str) -> dict[str, Any]:
     return declared
 
 
-def _wait(api: ServeAPI, app: str, timeout_s: float, say: Callable[[str], None]) -> None:
-    deadline = time.monotonic() + timeout_s
-    told = ""
-    while time.monotonic() < deadline:
-        entry = _deployed(api)["applications"].get(app) or {}
+def _wait(api: ServeAPI, app: str, timeout_s: float, end: float, say: Callable[[str], None]) -> None:
+    told, patience = "", Patience()
+    while time.monotonic() < end:
+        if (details := patience.ask(lambda: _deployed(api))) is None:
+            time.sleep(0.5)
+            continue
+        entry = details["applications"].get(app) or {}
         status, message = entry.get("status", "NOT_STARTED"), str(entry.get("message", "")).strip()
         if status != told:
             say(status.lower().replace("_", " "))
@@ -188,7 +244,9 @@ def _wait(api: ServeAPI, app: str, timeout_s: float, say: Callable[[str], None])
         if status in BAD[:1]:
             raise ServingError(message.splitlines()[-1] if message else status)
         time.sleep(0.5)
-    raise ServingError(f"not healthy after {timeout_s:g} s (status {told}). Give it longer with --timeout")
+    raise ServingError(
+        f"not healthy within {timeout_s:g} s (status {told or 'not known: no answer'}). Give it longer with --timeout"
+    )
 
 
 def check_address(address: str) -> str:
