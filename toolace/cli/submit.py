@@ -69,10 +69,9 @@ def submit(
     variables = variables_of(env or [])
     jobs = Jobs(address)
     if status:
-        jobs.latest(name)
-        typer.echo(describe(jobs.attempts(name)))
+        typer.echo(describe(jobs.attempts(name, place or "")))
     elif stop:
-        attempt = jobs.latest(name)
+        attempt = jobs.latest(name, place or "")
         ended = jobs.stop(attempt.id) if attempt.alive else attempt
         typer.echo(f"{ended.id} is {ended.status.lower()}. Submit it again to go on")
     else:
