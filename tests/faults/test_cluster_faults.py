@@ -77,28 +77,33 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(places: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """The steps of the same training in one process, without Ray."""
-    return steps_alone(places, tmp_path_factory.mktemp("undisturbed"))
+def undisturbed(places: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The same training in one process, without Ray."""
+    return trained_alone(places, tmp_path_factory.mktemp("undisturbed"))
 
 
 @pytest.fixture(scope="module")
-def short(places: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """The steps of a shorter one."""
-    return steps_alone(places, tmp_path_factory.mktemp("short"), epochs=SHORT)
+def short(places: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A shorter one."""
+    return trained_alone(places, tmp_path_factory.mktemp("short"), epochs=SHORT)
 
 
-def steps_alone(places: tuple[Path, Path], out: Path, **changes: Any) -> list[dict[str, Any]]:
+def trained_alone(places: tuple[Path, Path], out: Path, **changes: Any) -> Store:
     spec = make_spec(*places, out, **{**SETTINGS, **changes})
     train(spec)
-    return read_steps(Store(spec.out))
+    return Store(spec.out)
 
 
-def assert_same(out: Store, undisturbed: list[dict[str, Any]]) -> None:
-    steps = read_steps(out)
-    assert [(r["step"], r["rows_key"]) for r in steps] == [(r["step"], r["rows_key"]) for r in undisturbed]
-    assert [r["loss"] for r in steps] == pytest.approx([r["loss"] for r in undisturbed], abs=1e-4)
+def assert_same(out: Store, undisturbed: Store) -> None:
+    from safetensors.torch import load
+
+    mine, theirs = read_steps(out), read_steps(undisturbed)
+    assert [(r["step"], r["rows_key"]) for r in mine] == [(r["step"], r["rows_key"]) for r in theirs]
+    assert [r["loss"] for r in mine] == pytest.approx([r["loss"] for r in theirs], abs=1e-4)
     assert out.exists("result.json") and out.exists("model/config.json") and not out.exists("ray")
+    one, two = (load(place.read("model/model.safetensors")) for place in (out, undisturbed))
+    assert one.keys() == two.keys()
+    assert max(float((one[name] - two[name]).abs().max()) for name in two) < 1e-3
 
 
 def lose_a_node(moment: Moment, cluster: Any, env: dict[str, str], places: Any, folder: Path) -> Store:
@@ -119,19 +124,19 @@ def lose_a_node(moment: Moment, cluster: Any, env: dict[str, str], places: Any, 
 
 
 def test_a_node_that_is_lost_while_training_costs_no_step(
-    local_cluster: Any, env: dict[str, str], places: Any, undisturbed: list[dict[str, Any]], tmp_path: Path
+    local_cluster: Any, env: dict[str, str], places: Any, undisturbed: Store, tmp_path: Path
 ) -> None:
     """It dies after a step beyond the first checkpoint; the seed picks step and rank."""
     seed = seeds("5")[0]
     chance = random.Random(seed)
-    step = STEPS.format(rank=chance.randrange(2), step=chance.randrange(5, len(undisturbed) - 5))
+    step = STEPS.format(rank=chance.randrange(2), step=chance.randrange(5, len(read_steps(undisturbed)) - 5))
     moment = Moment("worker", "round-1/train", step)
     told(seed, [moment])
     assert_same(lose_a_node(moment, local_cluster, env, places, tmp_path), undisturbed)
 
 
 def test_a_node_that_is_lost_while_the_model_is_published_leaves_a_whole_one(
-    local_cluster: Any, env: dict[str, str], places: Any, undisturbed: list[dict[str, Any]], tmp_path: Path
+    local_cluster: Any, env: dict[str, str], places: Any, undisturbed: Store, tmp_path: Path
 ) -> None:
     """The node of the worker that exports dies at a moment of the export that the seed picks."""
     seed = seeds("5")[0]
@@ -246,7 +251,7 @@ def training_on(bucket: str, places: tuple[Path, Path], **changes: Any) -> Store
 
 
 def test_a_training_whose_object_storage_fails_for_a_while(
-    local_cluster: Any, object_server: Any, env: dict[str, str], places: Any, short: list[dict[str, Any]]
+    local_cluster: Any, object_server: Any, env: dict[str, str], places: Any, short: Store
 ) -> None:
     place = training_on(object_server.bucket("train"), places)
     budget = Budget(7, "/out/checkpoints/step-", "/out/checkpoints/index.json", "/out/model/", "/out/result.json")
@@ -258,7 +263,7 @@ def test_a_training_whose_object_storage_fails_for_a_while(
 
 
 def test_object_storage_that_stays_broken_stops_a_training_that_can_go_on(
-    local_cluster: Any, object_server: Any, env: dict[str, str], places: Any, short: list[dict[str, Any]]
+    local_cluster: Any, object_server: Any, env: dict[str, str], places: Any, short: Store
 ) -> None:
     """First no checkpoint after the first can be written, then no part of the model that is published."""
     place = training_on(object_server.bucket("lost-train"), places, max_failures=0)
