@@ -216,7 +216,7 @@ def lock_of(pid: int, silent: float, **more: str) -> bytes:
     return json.dumps({**owner, **more}).encode()
 
 
-@pytest.mark.parametrize("pid", [1, os.getpid(), os.getppid()])
+@pytest.mark.parametrize("pid", [1, os.getpid(), os.getppid()], ids=["the first", "this one", "its parent"])
 def test_a_process_that_has_the_number_of_a_dead_owner_does_not_hold_its_lock(tmp_path: Path, pid: int) -> None:
     run = Store(str(tmp_path))
     run.write("lock.json", lock_of(pid, 0.0, space=lock_module._space(), born="1"))
