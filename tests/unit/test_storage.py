@@ -248,7 +248,10 @@ def test_a_living_owner_keeps_its_lock_however_long_it_is_silent(tmp_path: Path)
         RunLock(run).__enter__()
 
 
-DAMAGED = [lock_of(1, 0, heartbeat=beat).decode() for beat in ("soon", float("nan"), float("inf"))]
+DAMAGED = [
+    pytest.param(lock_of(1, 0, heartbeat=beat).decode(), id=f"heartbeat {beat}")
+    for beat in ("soon", float("nan"), float("inf"))
+]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "7", "{}", '{"pid": []}', *DAMAGED])
