@@ -158,6 +158,13 @@ RIGHT = {
     "Ray's own command": f"ray status && ray health-check; ray job submit --no-wait --working-dir . -- {RUN}",
     "a text of Python": "python -c 'import ray_jobs, toolace.rounds, json; from toolace.config import Config'",
     "installed modules": "python -m ray.scripts.scripts status; python -m json.tool /mnt/store/a.json; pip --version",
+    "what the base has": f"df -h && uname -a; nproc; time /bin/sh -c 'ls /usr/bin' && /usr/local/bin/{RUN}",
+    "settings that were copied": f"cp /mnt/store/x.yaml /tmp/x.yaml && {RUN.replace('configs/demo', '/tmp/x')}",
+    "settings that were fetched": f"wget -O /tmp/x.yaml https://a.b/c && {RUN.replace('configs/demo', '/tmp/x')}",
+    "settings that were written": f"echo 'seed: 3' > /tmp/x.yaml; {RUN.replace('configs/demo', '/tmp/x')}",
+    "settings that a text wrote": (
+        f'python -c \'open("/tmp/x.yaml", "w").write("")\'; {RUN.replace("configs/demo", "/tmp/x")}'
+    ),
 }
 """Command lines in which nothing is wrong."""
 
@@ -166,6 +173,10 @@ READ = (
     "NCCL_IB_HCA CUDA_VISIBLE_DEVICES NVIDIA_DRIVER_CAPABILITIES VLLM_LOGGING_LEVEL VLLM_CPU_KVCACHE_SPACE PYTHONPATH "
     "WANDB_API_KEY WANDB_MODE MLFLOW_TRACKING_URI TORCH_LOGS TORCHINDUCTOR_CACHE_DIR PYTORCH_CUDA_ALLOC_CONF POD_IP "
     "TRITON_CACHE_DIR GOMP_SPINCOUNT HTTPS_PROXY TOKENIZERS_PARALLELISM RAY_memory_usage_threshold RAY_DEDUP_LOGS "
-    "TOOLACE_CACHE GOOGLE_APPLICATION_CREDENTIALS KUBERNETES_SERVICE_HOST DS_ACCELERATOR LLGUIDANCE_LOG_LEVEL"
+    "TOOLACE_CACHE GOOGLE_APPLICATION_CREDENTIALS KUBERNETES_SERVICE_HOST DS_ACCELERATOR LLGUIDANCE_LOG_LEVEL "
+    "PROMETHEUS_MULTIPROC_DIR CUBLAS_WORKSPACE_CONFIG OTEL_EXPORTER_OTLP_ENDPOINT OTEL_SDK_DISABLED GRPC_VERBOSITY "
+    "GRPC_ENABLE_FORK_SUPPORT RAYON_NUM_THREADS MALLOC_CONF MALLOC_ARENA_MAX AZURE_CLIENT_ID ARROW_S3_LOG_LEVEL CC "
+    "TRANSFORMERS_VERBOSITY PIP_INDEX_URL FLASHINFER_WORKSPACE_BASE DS_ACCELERATOR ACCELERATE_USE_DEEPSPEED "
+    "UCX_TLS MKL_NUM_THREADS"
 )
 """Variables that have a reader."""

@@ -188,8 +188,11 @@ MISTAKES: Mistakes = {
         SERVICE, "port: 8000, req", "port: 8001, req",
         "spec.serveConfigV2.http_options.port", "8001",
     ),
-    "not YAML inside": (SERVICE, "proxy_location: EveryNode", "proxy_location: [", "spec.serveConfigV2", "not YAML"),
-    "key twice": (JOB, "  backoffLimit: 2\n", "  backoffLimit: 2\n  backoffLimit: 3\n", ".", "given twice"),
+    "not YAML inside": (SERVICE, "proxy_location: EveryNode", "proxy_location: [", "spec.serveConfigV2", "as YAML"),
+    "key twice": (
+        JOB, "  backoffLimit: 2\n", "  backoffLimit: 2\n  backoffLimit: 3\n",
+        "spec.backoffLimit", "given twice",
+    ),
 }  # fmt: skip
 
 SHAPES: Mistakes = {
@@ -231,7 +234,7 @@ RENDERED: Mistakes = {
         "component: serve}\n    ports: [{port: 8266}]",
         "spec.egress", "cannot reach the head's pods of toolace-serve at port 8265",
     ),
-    "patch that selects nothing": (PATCH, "name: train}", "name: trian}", ".", "selects no object"),
+    "patch that selects nothing": (PATCH, "name: train}", "name: trian}", "patches[0]", "selects no object"),
     "promotion that nobody makes": (
         PATCH, "        --set rounds.promote=http://toolace-serve-head-svc:8265\n", "",
         "metadata.annotations[toolace/expects]", "no job promotes its model into toolace-serve",
@@ -250,7 +253,7 @@ RENDERED: Mistakes = {
     ),
     "another version beside": (
         SERVICE_OF_PAIR, "image: toolace-cpu", "image: registry.example/old/toolace-cpu:0.0.9",
-        "spec.rayClusterConfig.workerGroupSpecs[0].template.spec.containers[0].image", "other objects of the overlay",
+        "spec.rayClusterConfig.workerGroupSpecs[0].template.spec.containers[0].image", "must be one image",
     ),
     "resource that is not there": (PATCH, "- ../serve", "- ../served", ".", "kustomize:"),
     "file that nothing lists": ("components/train-cpu/kustomization.yaml", "- pdb.yaml\n", "", "", ""),

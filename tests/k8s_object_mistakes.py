@@ -23,8 +23,8 @@ GENERAL: Mistakes = {
     "group of budgets": (BUDGET, "policy/v1", "policyy/v1", "apiVersion", "did you mean policy?"),
     "group of Ray": (SERVICE, "ray.io/v1\n", "ray.oi/v1\n", "apiVersion", "did you mean ray.io?"),
     "group of others": (METRICS, "monitoring.coreos.com", "monitoring.coreos.co", "apiVersion", "coreos.com?"),
-    "version misspelled": (STORE, "apiVersion: v1", "apiVersio: v1", ".", "is missing (there is 'apiVersio')"),
-    "kind misspelled": (STORE, "kind: Pers", "kinds: Pers", ".", "kind is missing (there is 'kinds')"),
+    "version misspelled": (STORE, "apiVersion: v1", "apiVersio: v1", "apiVersion", "is missing (there is 'apiVersio')"),
+    "kind misspelled": (STORE, "kind: Pers", "kinds: Pers", "kind", "kind is missing (there is 'kinds')"),
     "no mapping": (STORE, "apiVersion: v1", "- a\n---\napiVersion: v1", ".", "not a mapping"),
     "memory": (
         REDIS, 'limits: {cpu: "1", memory: 1Gi}', 'limits: {cpu: "1", memory: 1Gib}',
@@ -223,13 +223,6 @@ RUNNING: Mistakes = {
         'requests: {cpu: "2", memory: 12Gi}',
         f"{WORKER}.template.spec.containers[0].resources.requests",
         "are not limits",
-    ),
-    "no shared memory": (
-        JOB,
-        "            - {name: dshm, mountPath: /dev/shm}\n",
-        "",
-        f"{CONTAINER}.volumeMounts",
-        "/dev/shm",
     ),
     "training that never fits": (
         JOB,

@@ -10,11 +10,13 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
-from k8s.check.contents import check_contents
+from k8s.check.contents import check_contents, foreign_images
 from k8s.check.documents import shown
-from k8s.check.findings import Finding
+from k8s.check.findings import Finding, Thing
 from k8s.check.image import ROOT
 from k8s.check.lists import check_lists
 from k8s.check.network import check_network
@@ -40,15 +42,21 @@ PARTS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
     check_values,
     check_ray,
     check_start,
+    check_contents,
+    check_serving,
     check_references,
     check_selectors,
     check_ports,
     check_network,
     check_rights,
     check_room,
-    check_contents,
-    check_serving,
 )
+
+ACROSS = (check_references, check_selectors, check_ports, check_network)
+"""Parts that look for names, of which some are missing where a file could not be read."""
+_SHAPES = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError)
+_SEVERAL = ("entrypoint", "command", "args", "spec.ingress", "spec.egress", "annotations[toolace/expects]")
+"""Fields in which more than one thing may be wrong."""
 
 
 def check(folder: Path, crds: Path = CRDS) -> tuple[list[Finding], set[str]]:
@@ -61,21 +69,53 @@ def check(folder: Path, crds: Path = CRDS) -> tuple[list[Finding], set[str]]:
     for scene in scenes:
         for thing in scene.things:
             schemas.declare(thing)
+    told: list[Finding] = []
     for scene in scenes:
-        for thing in scene.things:
-            findings += schemas.check(thing)
+        told += (one for thing in scene.things for one in schemas.check(thing))
         for part in PARTS:
-            findings += _sound(part, scene)
-    findings += _sound(lambda _: check_policy_labels(scenes), Scene(shown(folder)))
-    return sorted(set(findings)), schemas.skipped
+            if not (scene.partial and part in ACROSS):
+                findings += _sound(part, scene, told)
+    if not any(scene.partial for scene in scenes):
+        everything = Scene(shown(folder), [thing for scene in scenes for thing in scene.things])
+        findings += _sound(lambda one: check_policy_labels([one]), everything, told)
+    findings = told + findings
+    foreign: set[str] = set()
+    for scene in scenes:
+        with suppress(*_SHAPES):
+            foreign.update(foreign_images(scene))
+    named = ", ".join(sorted(foreign))
+    unread = f"what is in {named}: no images of cluster/, so commands and variables there are not checked"
+    return _one_each(findings), schemas.skipped | ({unread} if foreign else set())
 
 
-def _sound(part: Callable[[Scene], Iterator[Finding]], scene: Scene) -> Iterator[Finding]:
+def _one_each(findings: list[Finding]) -> list[Finding]:
+    """Findings in order, each once, and of an object's field the first: later rules often speak of the same slip."""
+    first = {(one.file, one.path, one.message.rpartition("(")[2]): one for one in reversed(findings)}
+    several = [one for one in findings if one.path == "." or one.path.endswith(_SEVERAL)]
+    return sorted({*first.values(), *several})
+
+
+def _sound(part: Callable[[Scene], Iterator[Finding]], scene: Scene, known: list[Finding]) -> Iterator[Finding]:
     """The findings of a part; an object without the shape of its kind, which its schema tells, ends it early."""
     try:
         yield from part(scene)
-    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
-        yield Finding(scene.file, ".", f"an object has not the shape of its kind, so checking ended early: {error}")
+    except _SHAPES as error:
+        thing = _without_shape(part, scene)
+        said = f"an object has not the shape of its kind, so checking ended early: {error}"
+        if thing is None:
+            yield Finding(scene.file, ".", said)
+        elif not any(one.file == thing.sources[-1].file for one in known):
+            yield thing.wrong(["spec"], said)
+
+
+def _without_shape(part: Callable[[Scene], Iterator[Finding]], scene: Scene) -> Thing | None:
+    """The object without which a part does not end early."""
+    for thing in scene.things:
+        others = replace(scene, things=[one for one in scene.things if one is not thing])
+        with suppress(*_SHAPES):
+            list(part(others))
+            return thing
+    return None
 
 
 def main() -> None:

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import posixpath
-import re
-import shlex
 import tempfile
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from k8s.check.image import ROOT, Image, below, commands, importable
+from k8s.check.image import ROOT, Image, below, importable
 from k8s.check.mounted import Mounted
 from k8s.check.programs import Invocation, invoke, invoke_script, read_settings
 from k8s.check.python_code import import_problems
 from k8s.check.ray_commands import ray_problem, submitted
+from k8s.check.shell import ASSIGNMENT, CLOSERS, SHELLS, made_by, plain, shell_parts
 from k8s.check.variables import unknown
 
-_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=.*", re.DOTALL)
-_REDIRECT = re.compile(r"(?:\d?>>?|\d?<|&>)(&\d)?(.*)")
-_ENDS = {"&&", "||", ";", "|", "&", "\n"}
-_OPENERS = {"if", "then", "else", "elif", "do", "while", "until", "!", "{", "("}
-_CLOSERS = {"fi", "done", "esac", "}", ")", "for", "case", "function"}
-_WRAPPERS = {"exec": 0, "env": 0, "nohup": 0, "nice": 0, "timeout": 1}
-"""Commands that run the command after them, with how many words of their own stand before it."""
-_WITH_VALUE = {"-k", "-s", "-n", "-u", "--signal", "--kill-after"}
 _PYTHON_WITH_VALUE = {"-X", "-W", "--check-hash-based-pycs"}
-_MAKERS = {"mkdir", "cp", "mv", "ln", "touch", "tee", "tar", "wget", "hf", "find"}
 _PROGRAMS = {
     "redis": "redis-server redis-cli redis-benchmark redis-check-aof redis-check-rdb redis-sentinel",
     "valkey": "valkey-server valkey-cli valkey-benchmark valkey-check-aof valkey-check-rdb valkey-sentinel",
@@ -35,68 +25,16 @@ _PROGRAMS = {
 """Programs of other images that manifests use, by the image's name."""
 
 
-def shell_parts(text: str) -> list[list[str]]:
-    """The words of each command in a shell text. Raises `ValueError` for quotes that do not end."""
-    lexer = shlex.shlex(text.replace("\\\n", " "), posix=True, punctuation_chars=";|\n")
-    lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, ""
-    parts: list[list[str]] = [[]]
-    comment = False
-    for word in lexer:
-        ends = word in _ENDS or not word.strip(";|\n")
-        comment = (comment or word.startswith("#")) and not (ends and "\n" in word)
-        if ends and not comment:
-            parts.append([])
-        elif not comment:
-            parts[-1].append(word)
-    return [piece for part in parts if part for piece in _subshells(part)]
-
-
-def _subshells(part: list[str]) -> list[list[str]]:
-    """A command with the brackets around it, or around it and others, as parts of their own."""
-    before, after = 0, 0
-    while part and re.match(r"\((?!\()", part[0]):
-        part, before = [word for word in (part[0][1:], *part[1:]) if word], before + 1
-    text = " ".join(part)
-    while part and part[-1].endswith(")") and text.count(")") - after > text.count("("):
-        part, after = [word for word in (*part[:-1], part[-1][:-1]) if word], after + 1
-    return [["("]] * before + ([part] if part else []) + [[")"]] * after
-
-
 def foreign_problem(reference: str, words: list[str]) -> str | None:
     """A program's name that is nearly, and not quite, one of those in somebody else's image."""
     name = reference.rpartition("/")[2].partition("@")[0].partition(":")[0]
     known = _PROGRAMS.get(name, "").split()
-    for word in known and [word for part in shell_parts("\n".join(words)) for word in _plain(part)[:1]]:
+    for word in known and [word for part in shell_parts("\n".join(words)) for word in plain(part)[:1]]:
         program = posixpath.basename(word)
         near = get_close_matches(program, known, 1, 0.7)
         if near and program not in known:
             return f"image {name} has no command {program!r}: did you mean {near[0]}?"
     return None
-
-
-def _plain(words: list[str]) -> list[str]:
-    """The words of a command without redirections, assignments and commands that only run the next."""
-    words = _without_redirects(words)
-    while words and (words[0] in _OPENERS or words[0] in _WRAPPERS or _ASSIGNMENT.fullmatch(words[0])):
-        own = _WRAPPERS.get(words[0], 0)
-        words = words[1:]
-        while words and words[0].startswith("-"):
-            words = words[2 if words[0] in _WITH_VALUE else 1 :]
-        words = words[own:]
-    return words
-
-
-def _without_redirects(words: list[str]) -> list[str]:
-    kept, skip = [], False
-    for word in words:
-        found = _REDIRECT.fullmatch(word)
-        if found:
-            skip = not (found[1] or found[2])
-        elif not skip:
-            kept.append(word)
-        else:
-            skip = False
-    return kept
 
 
 class CommandLine:
@@ -113,7 +51,7 @@ class CommandLine:
         self._left: list[str] = []
         """Where the shells are that a bracket left for one of its own."""
         self._made: list[str] = []
-        """Words of earlier commands that make files."""
+        """Places that earlier commands may have made."""
         self._text = ""
 
     def check_text(self, text: str) -> Iterator[str]:
@@ -133,13 +71,13 @@ class CommandLine:
             self._left.append(self._at)
         elif words == [")"] and self._left:
             self._at = self._left.pop()
-        before, words = words, _plain(words)
-        if not words or words[0] in _CLOSERS:
+        before, words = words, plain(words)
+        if not words or words[0] in CLOSERS:
             return
         program, *rest = words
         name = posixpath.basename(program)
         for word in before if name == "export" else before[: -len(words)]:
-            found = _ASSIGNMENT.fullmatch(word)
+            found = ASSIGNMENT.fullmatch(word)
             if (
                 found
                 and f"${found[1]}" not in self._text.replace("{", "")
@@ -148,11 +86,11 @@ class CommandLine:
                 yield problem
         if "$" in program:
             return
-        if name not in commands(self.image) and not self._is_there(program, path=True):
+        if not self._is_command(program):
             yield f"the image has no command {program!r}"
         elif name in ("python", "python3"):
             yield from self._python(rest)
-        elif name in ("sh", "bash"):
+        elif name in SHELLS:
             yield from self._shell(rest)
         elif name == "cd" and rest:
             yield from self._change(rest[0])
@@ -160,18 +98,22 @@ class CommandLine:
             yield from self._own(invoke(rest), rest)
         elif name == "ray":
             yield from self._ray(rest)
-        if name in _MAKERS or len(words) < len(before):
-            self._made += [word for word in before if word.strip("./")]
+        self._made += made_by(before, self._at)
 
-    def _is_there(self, place: str, *, path: bool = False) -> bool:
+    def ran_before(self, text: str) -> None:
+        """Take note of a shell text that has run in the container, and of what it may have made."""
+        for part in shell_parts(text):
+            self._made += made_by(part, self._at)
+
+    def _is_command(self, program: str) -> bool:
+        return program in self.image.commands() if "/" not in program else self._is_there(program)
+
+    def _is_there(self, place: str) -> bool:
         """Whether a place is in the image, on a volume, or made earlier in the same text."""
-        if "$" in place or below(place, self._made):
-            return True
-        if path and "/" not in place:
-            return False
         full = posixpath.normpath(posixpath.join(self._at, place))
-        there = self.mounted.has(full)
-        return self.image.holds(full) if there is None else there
+        if "$" in place or below(full, self._made):
+            return True
+        return self.mounted.holds(self.image, full)
 
     def has_folder(self, folder: str) -> bool:
         """Whether a folder is in the image or a volume, so that commands can run there."""
@@ -270,7 +212,7 @@ class CommandLine:
         local = model.startswith((".", "/", "~")) or model.count("/") > 1 or model.startswith("runs/")
         if not local or self._has(model):
             return None
-        return f"model {model!r} is on no volume of the pod, and not in the image"
+        return f"model {model!r} is not in the image, and on no volume of the pod that something fills"
 
 
 def shipped_problem(model: str) -> str | None:

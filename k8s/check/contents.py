@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-import yaml
-
 from k8s.check import runtime_env
 from k8s.check.commands import CommandLine, foreign_problem
+from k8s.check.credentials import check_credentials
+from k8s.check.documents import NotReadError, read
 from k8s.check.findings import Finding, Path, Thing, find
-from k8s.check.image import below, image_for, image_of, images, is_ours
-from k8s.check.mounted import mounted
+from k8s.check.groups import RAY
+from k8s.check.image import Image, below, image_for, image_of, images, is_ours
+from k8s.check.mounted import Mounted, mounted
 from k8s.check.promotion import Promotion, check_promotions
-from k8s.check.ray_objects import Pod, cluster_of, lasting_mounts, main_container, mounts, pods_of
+from k8s.check.ray_objects import Pod, cluster_of, lasting_mounts, main_container, pods_of
+from k8s.check.references import Known
 from k8s.check.rendering import EXPECTS, Scene
 from k8s.check.room import check_run
 from k8s.check.variables import unknown
 
 _STORES = ("s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")
 """Schemes that pyarrow's filesystems know, and that every node reaches."""
+
+_HARDWARE = re.compile(r"(:[^/:]*?)(?:-(?:gpu|cpu|cu[0-9]+|aarch64))+$")
+"""The ending of a tag that says for which hardware a variant of one image is."""
 
 
 def check_contents(scene: Scene) -> Iterator[Finding]:
@@ -32,7 +39,8 @@ def check_contents(scene: Scene) -> Iterator[Finding]:
             for path, container in pod.containers():
                 yield from _container(pod, path, container, scene)
         yield from _ray_version(thing, pods)
-        if thing.group == "ray.io" and thing.kind == "RayJob":
+        yield from _one_image(thing, pods)
+        if thing.group == RAY and thing.kind == "RayJob":
             yield from _job(thing, pods, promotions, scene)
     yield from check_promotions(scene, promotions)
     if scene.rendered:
@@ -53,19 +61,21 @@ def _one_version(scene: Scene) -> Iterator[Finding]:
 
 def _container(pod: Pod, path: Path, container: dict[str, Any], scene: Scene) -> Iterator[Finding]:
     thing = pod.thing
-    reference = str(container.get("image", ""))
+    reference = str(container.get("image") or "")
     image = image_of(reference)
-    if image is None and is_ours(reference):
+    if not reference:
+        yield thing.wrong((*path, "image"), "image is missing")
+    elif image is None and is_ours(reference):
         there = ", ".join(images())
         yield thing.wrong((*path, "image"), f"no Dockerfile of cluster/ builds {reference!r}; there is: {there}")
     if image:
-        yield from (thing.wrong(where, said) for where, said in expected_variables(thing, container))
+        yield from (thing.wrong(where, said) for where, said in expected_variables(thing, container, scene.expanded))
         yield from _taken_variables(container, scene)
     for index, variable in enumerate(container.get("env") or ()):
         name = str(variable.get("name"))
         if any(find(variable, ("valueFrom", field)) for field in ("fieldRef", "resourceFieldRef")):
             continue  # what the cluster tells of a pod is for the command line or a program of one's own
-        if (image or pod.role) and (problem := unknown(name, ours=image is not None)):
+        if (image or pod.role) and (problem := unknown(name, ours=image is not None, own=scene.expanded)):
             yield thing.wrong((*path, "env", index, "name"), problem)
     given = [*(container.get("command") or ()), *(container.get("args") or ())]
     end = "command" if container.get("command") else "args"
@@ -89,7 +99,7 @@ def _container(pod: Pod, path: Path, container: dict[str, Any], scene: Scene) ->
             yield from _command(thing, where, line(), list(map(str, words)))
 
 
-def expected_variables(thing: Thing, container: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+def expected_variables(thing: Thing, container: dict[str, Any], own: frozenset[str]) -> Iterator[tuple[Path, str]]:
     """Keys that the annotation expects of a Secret or ConfigMap whose keys become variables, and that nothing reads."""
     taken = {
         f"{kind}/{find(source, (field, 'name'))}"
@@ -99,7 +109,7 @@ def expected_variables(thing: Thing, container: dict[str, Any]) -> Iterator[tupl
     }
     for word in str(thing.get("metadata", "annotations", EXPECTS) or "").split():
         place, _, key = word.rpartition("/")
-        if place in taken and (problem := unknown(key, ours=True)):
+        if place in taken and (problem := unknown(key, ours=True, own=own)):
             yield ("metadata", "annotations", EXPECTS), f"{word}: {problem}"
 
 
@@ -111,7 +121,7 @@ def _taken_variables(container: dict[str, Any], scene: Scene) -> Iterator[Findin
             for thing in [one for one in scene.things if name and (one.kind, one.name) == (kind, name)]:
                 for part in ("data", "stringData"):
                     for key in thing.get(part) or {}:
-                        if problem := unknown(f"{source.get('prefix') or ''}{key}", ours=True):
+                        if problem := unknown(f"{source.get('prefix') or ''}{key}", ours=True, own=scene.expanded):
                             yield thing.wrong((part, str(key)), problem)
 
 
@@ -122,25 +132,40 @@ def _command(thing: Thing, path: Path, line: CommandLine, words: list[str]) -> I
 
 def _ray_version(thing: Thing, pods: list[Pod]) -> Iterator[Finding]:
     path, spec = cluster_of(thing) or ((), {})
-    used: dict[str, Path] = {}
-    for pod in pods:
-        for container_path, container in pod.containers():
-            image = image_of(str(container.get("image", "")))
-            if image is None:
-                continue
-            used.setdefault(str(container.get("image")), container_path)
-            locked = image.versions.get("ray")
-            if path and spec.get("rayVersion") and locked and spec["rayVersion"] != locked:
-                yield thing.wrong((*path, "rayVersion"), f"{spec['rayVersion']}, but {image.title} has Ray {locked}")
-    if thing.group == "ray.io" and len(used) > 1:
-        names = ", ".join(used)
-        yield thing.wrong(
-            (*list(used.values())[-1], "image"), f"head, workers and submitter must be one image: {names}"
-        )
+    for image in {image.title: image for pod in pods for image in [_image_of_ray(pod)] if image}.values():
+        locked = image.versions.get("ray")
+        if path and spec.get("rayVersion") and locked and spec["rayVersion"] != locked:
+            yield thing.wrong((*path, "rayVersion"), f"{spec['rayVersion']}, but {image.title} has Ray {locked}")
+
+
+def _image_of_ray(pod: Pod) -> Image | None:
+    found = main_container([pod], pod.role)
+    return image_of(str(found[1].get("image", ""))) if found else None
+
+
+def _one_image(thing: Thing, pods: list[Pod]) -> Iterator[Finding]:
+    """Head, workers and submitter have one image, apart from an ending that names the hardware."""
+    found = [one for pod in pods if (one := main_container([pod], pod.role)) and one[1].get("image")]
+    names = [_HARDWARE.sub(r"\1", str(container["image"])) for _, container in found]
+    if thing.group != RAY or len(set(names)) < 2:
+        return
+    most = max(names, key=lambda name: (image_of(name) is not None, names.count(name)))
+    for (path, container), name in zip(found, names, strict=True):
+        if name != most and (image_of(name) or not is_ours(name)):
+            said = f"{container['image']}, but head, workers and submitter must be one image, and others have {most}"
+            yield thing.wrong((*path, "image"), said)
+
+
+def foreign_images(scene: Scene) -> Iterator[str]:
+    """Images of Ray's clusters about whose content nothing is known here."""
+    for pod in (pod for thing in scene.things for pod in pods_of(thing) if pod.role):
+        found = main_container([pod], pod.role)
+        if found and found[1].get("image") and image_of(str(found[1]["image"])) is None:
+            yield str(found[1]["image"])
 
 
 def _job(thing: Thing, pods: list[Pod], promotions: list[Promotion], scene: Scene) -> Iterator[Finding]:
-    yield from _runtime_env(thing, pods)
+    yield from _runtime_env(thing, pods, scene)
     head = main_container(pods, "head")
     entrypoint = thing.get("spec", "entrypoint")
     image = image_for(str(head[1].get("image", "")), str(entrypoint)) if head else None
@@ -148,6 +173,8 @@ def _job(thing: Thing, pods: list[Pod], promotions: list[Promotion], scene: Scen
         return
     pod = next(one for one in pods if one.role == "head")
     line = CommandLine(image, mounted(pod, head[1], scene), head[1].get("workingDir"))
+    for begins in (("command",), ("args",), ("lifecycle", "postStart", "exec", "command")):
+        line.ran_before(shlex.join(map(str, find(head[1], begins) or ())))
     where = ("spec", "entrypoint")
     for problem in line.check_text(entrypoint):
         yield thing.wrong(where, problem)
@@ -156,6 +183,8 @@ def _job(thing: Thing, pods: list[Pod], promotions: list[Promotion], scene: Scen
     if line.settings is None:
         return
     yield from check_run(thing, where, line.settings)
+    if "://" in line.settings.root:
+        yield from check_credentials(thing, Known(scene), line.settings.root)
     promotions.append(Promotion(thing, line.settings.rounds.promote, line.settings.root))
 
 
@@ -190,17 +219,19 @@ def _read_only(pod: Pod, place: str) -> Iterator[Path]:
             yield (*pod.path, *claim)
 
 
-def _runtime_env(thing: Thing, pods: list[Pod]) -> Iterator[Finding]:
+def _runtime_env(thing: Thing, pods: list[Pod], scene: Scene) -> Iterator[Finding]:
     text = thing.get("spec", "runtimeEnvYAML")
     if not isinstance(text, str):
         return
     where = ("spec", "runtimeEnvYAML")
     try:
-        loaded = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        yield thing.wrong(where, f"is not YAML: {error}")
+        loaded = read(text)
+    except NotReadError as error:
+        yield thing.wrong((*where, *error.path), str(error))
         return
+    pod = next((one for one in pods if one.role == "head"), None)
     head = main_container(pods, "head")
-    image, places = (image_of(str(head[1].get("image", ""))), mounts(head[1])) if head else (None, [])
-    for path, problem in runtime_env.problems(loaded, image, places):
+    image = image_of(str(head[1].get("image", ""))) if head else None
+    volumes = mounted(pod, head[1], scene) if pod and head else Mounted()
+    for path, problem in runtime_env.problems(loaded, image, volumes, scene.expanded):
         yield thing.wrong((*where, *path), problem)

@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from k8s.check.findings import Finding
+import yaml
+
+from k8s.check.findings import Finding, write
+from k8s.check.findings import Path as Field
 from toolace.errors import ConfigError
 from toolace.settings_file import parse_yaml
 
@@ -22,13 +25,61 @@ def shown(file: Path) -> str:
 
 
 def documents(file: Path, findings: list[Finding]) -> Iterator[Any]:
-    """The documents of a YAML file; what cannot be read is a finding."""
+    """The documents of a YAML file; what cannot be read is a finding, and None."""
     try:
         text = file.read_text(encoding="utf-8")
-        for part in [text] if file.suffix == ".json" else _SEPARATOR.split(text):
-            yield parse_yaml(part, "it")
-    except (ConfigError, OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         findings.append(Finding(shown(file), ".", str(error)))
+        return
+    for part in [text] if file.suffix == ".json" else _SEPARATOR.split(text):
+        try:
+            yield read(part)
+        except NotReadError as error:
+            findings.append(Finding(shown(file), write(error.path), str(error)))
+            yield error.rest
+
+
+class NotReadError(Exception):
+    """Why a YAML text is refused. `rest`: what it holds all the same, if anything can be told."""
+
+    def __init__(self, path: Field, message: str, rest: Any = None) -> None:
+        super().__init__(message)
+        self.path = path
+        self.rest = rest
+
+
+def read(text: str) -> Any:
+    """A YAML document as plain data. Raises `NotReadError`, also for a key given twice and a value in itself."""
+    try:
+        fault = next(_faults(yaml.compose(text, yaml.SafeLoader), (), []), None)
+        if fault:
+            path, message, rest = fault
+            raise NotReadError(path, message, yaml.safe_load(text) if rest else None)
+        return parse_yaml(text, "it")
+    except RecursionError:
+        raise NotReadError((), "cannot be read as YAML: it is nested too deeply") from None
+    except (ConfigError, ValueError, yaml.YAMLError) as error:
+        raise NotReadError(
+            (), f"cannot be read as YAML: {str(error).removeprefix('it cannot be read as YAML: ')}"
+        ) from None
+
+
+def _faults(node: yaml.Node | None, path: Field, around: list[yaml.Node]) -> Iterator[tuple[Field, str, bool]]:
+    """Paths of what a document may not have; whether the rest of it can be told."""
+    if any(node is one for one in around):
+        yield path, "an anchor that holds itself", False
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield from _faults(item, (*path, index), [*around, node])
+    elif isinstance(node, yaml.MappingNode):
+        lines: dict[tuple[str, str], int] = {}
+        for key, value in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode) and (key.tag, name) in lines:
+                said = f"the key is given twice, in line {lines[key.tag, name]} and in line {line} of the document"
+                yield (*path, name), said, True
+            lines[key.tag, name] = line
+            yield from _faults(value, (*path, name), [*around, node])
 
 
 def items(document: Any) -> list[Any]:
@@ -39,7 +90,8 @@ def items(document: Any) -> list[Any]:
 
 def settings_of(file: Path, findings: list[Finding]) -> dict[str, Any] | None:
     """The settings of a kustomization file; None where it has none, which is a finding."""
+    before = len(findings)
     found = list(documents(file, findings))
-    if found and not isinstance(found[0], dict):
+    if found and len(findings) == before and not isinstance(found[0], dict):
         findings.append(Finding(shown(file), ".", "a kustomization is a mapping"))
     return found[0] if found and isinstance(found[0], dict) else None

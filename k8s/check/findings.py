@@ -28,6 +28,8 @@ class Source:
     file: str
     document: Any = None
     operations: list[dict[str, Any]] = field(default_factory=list)
+    place: Path = ()
+    """Where a patch stands in the file, if that is a kustomization."""
 
     def sets(self, path: Path) -> bool:
         """Whether the field at `path`, or one below or around it, is set here."""
@@ -74,7 +76,8 @@ class Thing:
             if known and source.sets(known):
                 file = source.file
                 break
-        return Finding(file, write(path), f"{message} ({self.kind} {self.name})")
+        name = self.name or self.get("metadata", "generateName") or ""
+        return Finding(file, write(path), f"{message} ({self.kind} {name})")
 
 
 def pointer(text: str) -> tuple[str, ...]:

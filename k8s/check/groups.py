@@ -38,10 +38,8 @@ OTHERS = frozenset(
 """Groups whose schemas are not at hand: their objects are left out, with a word."""
 
 
-def unknown_group(group: str) -> str | None:
-    """Why nobody is known to serve a group; None for one that is known."""
-    known = BUILT_IN | OTHERS | {RAY}
-    if group in known:
-        return None
-    near = get_close_matches(group, sorted(known - {""}), 1, 0.75)
-    return f"no API group {group!r} is known{f': did you mean {near[0]}?' if near else ''}"
+def misspelled_group(group: str) -> str | None:
+    """Why a group looks like a slip; None for one that is known, or like no other."""
+    known = sorted((BUILT_IN | OTHERS | {RAY}) - {""})
+    near = get_close_matches(group, known, 1, 0.8)
+    return f"no API group {group!r} is known: did you mean {near[0]}?" if near and group not in known else None

@@ -13,21 +13,14 @@ import sys
 import sysconfig
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
+from k8s.check import base_image
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILES = ROOT / "cluster"
-_SHELL = (
-    "sh bash env cd exec export test [ true false echo printf sleep cat ls cp mv rm mkdir ln chmod touch date head "
-    "tail cut sort uniq tr wc tee seq grep sed awk find xargs tar gzip basename dirname readlink realpath id "
-    "hostname kill wait trap set shift unset exit umask ulimit read source . : nohup timeout nice"
-)
-SYSTEM = frozenset([*_SHELL.split(), "python", "python3", "pip", "wget"])
-"""Commands of the base image, and words of its shell, that manifests may use."""
-OF_SYSTEM = ("/usr", "/lib", "/bin", "/sbin", "/etc", "/var", "/proc", "/sys", "/dev", "/run", "/root")
-"""Folders of the base image, whose content is not read here."""
-_BARE = ("/", "/tmp", "/home", "/home/ray", "/mnt", "/opt", "/srv")
 
 
 @dataclass
@@ -41,6 +34,8 @@ class Image:
     environment: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     """Locked version by package."""
+    added: set[str] = field(default_factory=set)
+    """Packages of the distribution that are installed."""
 
     def file(self, path: str) -> Path | None:
         """The file here that is at a path in the image, relative ones from the working directory."""
@@ -49,9 +44,28 @@ class Image:
     def holds(self, path: str) -> bool:
         """Whether a file, a folder or a pattern of files at a path is in the image, as far as that is known here."""
         place = posixpath.normpath(posixpath.join(self.workdir, path))
-        if place in self.files or place in (*_BARE, self.workdir) or below(place, OF_SYSTEM):
+        if place in self.files or place == self.workdir or place in base_image.FOLDERS:
+            return True
+        folder, name = posixpath.split(place)
+        if name in self.programs(folder) or place.startswith(f"{base_image.LIBRARY}/"):
+            return name in self.programs(folder) or _is_installed(place)
+        if below(place, base_image.FILES) and not place.startswith("/dev/shm/"):
             return True
         return any(file.startswith(f"{place}/") or fnmatch.fnmatch(file, place) for file in self.files)
+
+    def programs(self, folder: str) -> frozenset[str]:
+        """The names of the programs in a folder of the distribution."""
+        if folder == base_image.OWN_BIN:
+            return base_image.PYTHON | {"toolace"} | {name for name, package in _scripts() if package in self.versions}
+        if folder not in base_image.BIN:
+            return frozenset()
+        # NVIDIA's container runtime brings its own command where it is asked for utilities.
+        tools = {"nvidia-smi"} if "utility" in self.environment.get("NVIDIA_DRIVER_CAPABILITIES", "") else set()
+        return base_image.PROGRAMS | self.added | tools
+
+    def commands(self) -> frozenset[str]:
+        """What a shell finds: its own words, and programs on the PATH."""
+        return base_image.WORDS | self.programs(base_image.BIN[0]) | self.programs(base_image.OWN_BIN)
 
     def module(self, name: str) -> Path | None:
         """The file of a module that is imported from PYTHONPATH or from the installed package."""
@@ -90,7 +104,8 @@ def image_for(reference: str, text: str) -> Image | None:
 
 def is_ours(reference: str) -> bool:
     """Whether a reference looks like an image of this project, be it one that nothing builds."""
-    return reference.rpartition("/")[2].startswith("toolace")
+    name = reference.rpartition("/")[2].partition("@")[0].partition(":")[0]
+    return name.startswith("toolace") or bool(get_close_matches(name, images(), 1, 0.85))
 
 
 def instructions(text: str) -> list[tuple[str, str]]:
@@ -114,6 +129,8 @@ def read_dockerfile(file: Path) -> Image:
             image.title = labels.get("org.opencontainers.image.title", image.title)
         elif word == "ENV":
             image.environment |= dict(part.split("=", 1) for part in shlex.split(rest))
+        elif word == "RUN" and (installed := re.search(r"apt-get install ([^&|;]*)", rest)):
+            image.added |= {one for one in installed[1].split() if not one.startswith("-")}
         elif word == "COPY" and not rest.startswith("--from"):
             *sources, target = json.loads(rest) if rest.startswith("[") else shlex.split(rest)
             for source in sources:
@@ -144,11 +161,6 @@ def below(path: str, folders: Iterable[str]) -> bool:
     return any(path == folder or path.startswith(f"{folder.rstrip('/')}/") for folder in folders)
 
 
-def commands(image: Image) -> frozenset[str]:
-    """The base image's commands, and the console scripts of those packages here that the image's lock has too."""
-    return SYSTEM | {"toolace"} | {script for script, package in _scripts() if package in image.versions}
-
-
 @cache
 def _scripts() -> tuple[tuple[str, str], ...]:
     found = importlib.metadata.entry_points(group="console_scripts")
@@ -158,18 +170,37 @@ def _scripts() -> tuple[tuple[str, str], ...]:
     return (*named, *engine)
 
 
-@cache
+def _is_installed(place: str) -> bool:
+    """Whether a place in the image's Python library is in the one here, or in the package that is built."""
+    inner = posixpath.relpath(place, base_image.LIBRARY)
+    package = inner.removeprefix("site-packages/")
+    if package.partition("/")[0] == "toolace":
+        return (ROOT / package).exists()
+    folders = [sysconfig.get_path(name) for name in ("purelib", "platlib")]
+    return any(Path(one, package).exists() for one in (folders if package != inner else [sysconfig.get_path("stdlib")]))
+
+
 def importable(module: str) -> bool:
     """Whether a module is Python's own or an installed package's: a checkout's folders are no part of an image."""
+    return module.partition(".")[0] in sys.builtin_module_names or _spec(module) is not None
+
+
+def source_of(module: str) -> Path | None:
+    """The source of an importable module; None where it has none to be read."""
+    spec = _spec(module)
+    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+
+
+@cache
+def _spec(module: str) -> importlib.machinery.ModuleSpec | None:
     names = ("stdlib", "platstdlib", "purelib", "platlib")
     places = [sysconfig.get_path(name) for name in names]
     places.append(posixpath.join(sysconfig.get_path("platstdlib"), "lib-dynload"))
-    if module.partition(".")[0] in sys.builtin_module_names:
-        return True
+    spec = None
     parts = module.split(".")
     for end in range(1, len(parts) + 1):
         spec = importlib.machinery.PathFinder.find_spec(".".join(parts[:end]), places)
         if spec is None:
-            return False
+            return None
         places = list(spec.submodule_search_locations or ())
-    return True
+    return spec

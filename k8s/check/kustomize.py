@@ -16,7 +16,8 @@ from typing import Any
 import yaml
 
 from k8s.check.documents import items, settings_of, shown
-from k8s.check.findings import Finding, Source, Thing
+from k8s.check.findings import Finding, Source, Thing, write
+from k8s.check.findings import Path as Field
 from toolace.errors import ToolaceError
 
 NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
@@ -46,7 +47,8 @@ def render(file: Path, used: set[Path]) -> tuple[list[Thing], list[Finding]]:
                 things.append(Thing(document, [*(s for s, selects in patches if selects(document)), own]))
     renames = any(key in text for text in _texts(file) for key in ("namePrefix", "nameSuffix", "$patch: delete"))
     idle = [] if renames else [source for source, selects in patches if not any(selects(one.data) for one in things)]
-    problems = [Finding(source.file, ".", "a patch selects no object, and is left out in silence") for source in idle]
+    said = "a patch selects no object, and is left out in silence"
+    problems = [Finding(source.file, write(source.place or ("metadata", "name")), said) for source in idle]
     return things, problems + list(_images(file, things))
 
 
@@ -97,32 +99,50 @@ def _chain(file: Path, used: set[Path]) -> Iterator[tuple[Source, Any]]:
     ignored: list[Finding] = []
     settings = settings_of(file, ignored) or {}
     folder = file.parent
-    for entry in settings.get("patches") or ():
-        if not isinstance(entry, dict):
-            continue
+    places = list(_places(settings, folder))
+    used.update(place.resolve() for place in places)
+    for name, index, entry in _patches(settings, folder):
         named = folder / str(entry["path"]) if entry.get("path") else file
-        used.add(named.resolve())
         try:
             text = named.read_text(encoding="utf-8") if named != file else str(entry.get("patch", ""))
             loaded = list(yaml.safe_load_all(text))
         except (OSError, yaml.YAMLError):
             continue  # kustomize says so itself
         target = entry.get("target") or {}
+        stands: Field = (name, index) if named == file else ()
         for document in loaded:
             if isinstance(document, list):
-                yield Source(shown(named), None, document), _selector(target)
+                yield Source(shown(named), None, document, stands), _selector(target)
             elif isinstance(document, dict):
-                yield Source(shown(named), document), _selector(target or _identity(document))
-    for generator in ("configMapGenerator", "secretGenerator"):
-        for entry in settings.get(generator) or ():
-            for name in (entry or {}).get("files") or ():
-                used.add((folder / str(name).rpartition("=")[2]).resolve())
-    for entry in [*(settings.get("resources") or ()), *(settings.get("components") or ())]:
-        place = folder / str(entry)
-        used.add(place.resolve())
+                yield Source(shown(named), document, place=stands), _selector(target or _identity(document))
+    for place in places:
         inner = next((place / name for name in NAMES if (place / name).is_file()), None)
         if inner is not None and inner.resolve() != file.resolve():
             yield from _chain(inner, used)
+
+
+def _places(node: Any, folder: Path) -> Iterator[Path]:
+    """Files and folders that a kustomization names: every text in it that is one, by whatever field."""
+    if isinstance(node, dict | list):
+        for inner in node.values() if isinstance(node, dict) else node:
+            yield from _places(inner, folder)
+    elif isinstance(node, str) and "\n" not in node and len(node) < 1000:
+        names = (node, node.partition("=")[2])  # a generator's KEY=FILE
+        yield from (folder / name for name in names if name and (folder / name).exists())
+
+
+def _patches(settings: dict[str, Any], folder: Path) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """Every patch of a kustomization with the field that it stands in, in the form of `patches`."""
+    for name in ("patches", "patchesJson6902", "patchesStrategicMerge"):
+        for index, entry in enumerate(settings.get(name) or ()):
+            if isinstance(entry, str):
+                yield (
+                    name,
+                    index,
+                    {"path": entry} if "\n" not in entry and (folder / entry).is_file() else {"patch": entry},
+                )
+            elif isinstance(entry, dict):
+                yield name, index, entry
 
 
 def _identity(document: dict[str, Any]) -> dict[str, Any]:

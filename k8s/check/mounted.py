@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from k8s.check.findings import Thing, find
-from k8s.check.image import below
+from k8s.check.image import Image, below
 from k8s.check.ray_objects import Pod
 from k8s.check.rendering import EXPECTS, Scene
 
@@ -24,22 +24,32 @@ class Mounted:
     """The files below `known`, with their text; None where it is not written out."""
 
     def has(self, place: str) -> bool | None:
-        """Whether a place is in a volume; None for one that is in no volume."""
-        if place in self.files or any(file.startswith(f"{place}/") for file in self.files):
+        """Whether a place is in a volume, or leads to one; None for one that is in no volume."""
+        folders = (*self.open, *self.known)
+        if place in self.files or any(one.startswith(f"{place}/") for one in (*self.files, *folders)):
             return True
-        if below(place, self.known):
-            return place in self.known
-        return True if below(place, self.open) else None
+        around = max((folder for folder in folders if below(place, [folder])), key=len, default=None)
+        return None if around is None else around in self.open or place == around
+
+    def holds(self, image: Image, place: str) -> bool:
+        """Whether a place is in a volume, or in the image where no volume is mounted over it."""
+        there = self.has(posixpath.normpath(posixpath.join(image.workdir, place)))
+        return image.holds(place) if there is None else there
 
 
 def mounted(pod: Pod, container: dict[str, Any], scene: Scene) -> Mounted:
-    """The volumes of a container of a pod."""
+    """The volumes of a container of a pod. A pod's own disk is empty unless another container may fill it."""
     found = Mounted()
     volumes = {volume.get("name"): volume for volume in pod.spec.get("volumes") or ()}
+    others = [one for _, one in pod.containers() if one is not container]
+    shared = {mount.get("name") for one in others for mount in one.get("volumeMounts") or ()}
     for mount in container.get("volumeMounts") or ():
         place, part = posixpath.normpath(str(mount.get("mountPath"))), mount.get("subPath")
-        content = _content(volumes.get(mount.get("name")) or {}, scene)
-        if content is None or (part and part not in content) or mount.get("subPathExpr"):
+        volume = volumes.get(mount.get("name")) or {}
+        content = _content(volume, scene)
+        if "emptyDir" in volume and mount.get("name") not in shared:
+            found.known.append(place)
+        elif content is None or (part and part not in content) or mount.get("subPathExpr"):
             found.open.append(place)
         elif part:
             found.files[place] = content[part]

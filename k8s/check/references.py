@@ -10,18 +10,36 @@ from k8s.check.quantities import amount
 from k8s.check.ray_objects import Pod, cluster_of, pods_of
 from k8s.check.rendering import EXPECTS, Scene
 
+_NAME: Path = ("metadata", "name")
+_MAKES_SECRET: dict[str, tuple[Path, ...]] = {
+    "ExternalSecret": (("spec", "target", "name"), _NAME),
+    "SealedSecret": (("spec", "template", *_NAME), _NAME),
+    "Certificate": (("spec", "secretName"),),
+}
+"""Objects of others from which an operator makes a Secret, and where its name stands."""
+
 
 class Known:
     """Objects of a scene by kind and name, and the keys of Secrets and ConfigMaps; None where these are not known."""
 
     def __init__(self, scene: Scene) -> None:
         self._keys: dict[tuple[str, str], set[str] | None] = {}
+        own = {thing.name for thing in scene.things if thing.kind == "Namespace"}
+        self._usual = own.pop() if len(own) == 1 else None
+        self._spaces: dict[tuple[str, str], set[str | None]] = {}
         for thing in scene.things:
             keys = None
             if thing.kind in ("Secret", "ConfigMap"):
                 parts = (thing.data.get(part) for part in ("data", "stringData", "binaryData"))
                 keys = {key for part in parts if isinstance(part, dict) for key in part}
             self._keys[thing.kind, thing.name] = keys
+            self._spaces.setdefault((thing.kind, thing.name), set()).add(self.space(thing))
+            if thing.kind in ("RayCluster", "RayService"):  # services that the operator makes
+                self._keys |= {("Service", f"{thing.name}-{end}"): None for end in ("head-svc", "serve-svc")}
+            for place in _MAKES_SECRET.get(thing.kind, ()):
+                if name := thing.get(*place):
+                    self._keys.setdefault(("Secret", str(name)), None)
+                    break
         for thing in scene.things:
             for word in str((thing.get("metadata", "annotations") or {}).get(EXPECTS, "")).split():
                 kind, _, rest = word.partition("/")
@@ -29,6 +47,22 @@ class Known:
                 found = self._keys.setdefault((kind, name), set() if key else None)
                 if found is not None and key:
                     found.add(key)
+
+    def keys(self, kind: str, name: str) -> set[str]:
+        """The keys of a Secret or ConfigMap, as far as they are known."""
+        return self._keys.get((kind, name)) or set()
+
+    def space(self, thing: Thing) -> str | None:
+        """The namespace of an object; None where that is the one of whoever applies it."""
+        found = thing.get("metadata", "namespace") or self._usual
+        return None if found is None else str(found)
+
+    def elsewhere(self, thing: Thing, kind: str, name: str) -> str | None:
+        """What is wrong with a reference to an object that only another namespace has."""
+        there, mine = self._spaces.get((kind, name), set()), self.space(thing)
+        if not there or {None, mine} & there or mine is None:
+            return None
+        return f"{kind} {name!r} is in the namespace {', '.join(sorted(map(str, there)))}, and this object in {mine}"
 
     def missing(self, kind: str, name: str, key: str | None = None) -> str | None:
         """What is wrong with a reference; None where it holds."""
@@ -51,10 +85,13 @@ def check_references(scene: Scene) -> Iterator[Finding]:
         for pod in pods_of(thing):
             yield from _pod(pod, known)
         yield from _ray(thing, known)
+        if thing.kind == "Ingress":
+            yield from _ingress(thing, known)
 
 
 def _reference(thing: Thing, path: Path, known: Known, kind: str, name: Any, key: Any = None) -> Iterator[Finding]:
-    if name and (problem := known.missing(kind, str(name), None if key is None else str(key))):
+    problem = name and (known.missing(kind, str(name), None if key is None else str(key)))
+    if problem := problem or (name and known.elsewhere(thing, kind, str(name))):
         yield thing.wrong(path, problem)
 
 
@@ -73,14 +110,36 @@ def _pod(pod: Pod, known: Known) -> Iterator[Finding]:
         yield from _volume(thing, (*pod.path, "volumes", index), volume, known)
     for claim in thing.get("spec", "volumeClaimTemplates") or ():
         names.add(find(claim, ("metadata", "name")))
-    for path, container in pod.containers():
+    containers = list(pod.containers())
+    if pod.role == "head":  # the operator puts the autoscaler beside Ray, and a volume for the logs of both
+        cluster, options = cluster_of(thing) or ((), {})
+        autoscaler = ((*cluster, "autoscalerOptions"), options.get("autoscalerOptions") or {})
+        logs = {"ray-logs"} if options.get("enableInTreeAutoscaling") else set()
+        yield from _mounts(thing, [*containers, autoscaler], names | logs)
+    else:
+        yield from _mounts(thing, containers, names)
+    for path, container in containers:
+        yield from _environment(thing, path, container, known)
+        yield from _limits(thing, path, container)
+
+
+def _mounts(thing: Thing, containers: list[tuple[Path, dict[str, Any]]], names: set[Any]) -> Iterator[Finding]:
+    for path, container in containers:
         for index, mount in enumerate(container.get("volumeMounts") or ()):
             if mount.get("name") not in names:
                 there = ", ".join(sorted(map(str, names))) or "none"
                 where = (*path, "volumeMounts", index, "name")
                 yield thing.wrong(where, f"the pod has no volume {mount.get('name')!r} (it has: {there})")
-        yield from _environment(thing, path, container, known)
-        yield from _limits(thing, path, container)
+
+
+def _ingress(thing: Thing, known: Known) -> Iterator[Finding]:
+    places: list[Path] = [("spec", "defaultBackend")]
+    for index, rule in enumerate(thing.get("spec", "rules") or ()):
+        paths = find(rule, ("http", "paths")) or ()
+        places += [("spec", "rules", index, "http", "paths", at, "backend") for at in range(len(paths))]
+    for place in places:
+        where = (*place, "service", "name")
+        yield from _reference(thing, where, known, "Service", thing.get(*where))
 
 
 def _volume(thing: Thing, path: Path, volume: dict[str, Any], known: Known) -> Iterator[Finding]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,10 @@ from toolace.errors import ConfigError
 EXPECTS = "toolace/expects"
 """An annotation that names what is made by hand, with the keys that it has: `Secret/NAME/KEY`, separated by blanks."""
 
+_EXPANDED = re.compile(
+    r"\$[({]?([A-Za-z_]\w*)|(?:environ(?:\.get)?[\[(]|getenv\()\s*(?:\\?[\"'])([A-Za-z_]\w*)|\bprintenv ([A-Za-z_]\w*)"
+)
+
 
 @dataclass
 class Scene:
@@ -25,6 +32,14 @@ class Scene:
     expects: list[str] = field(default_factory=list)
     """What the kustomization itself says in the annotation `toolace/expects`."""
     rendered: bool = False
+    partial: bool = False
+    """Whether a file could not be read, so that names which nothing here has may be in it."""
+
+    @cached_property
+    def expanded(self) -> frozenset[str]:
+        """Variables that commands and other texts of the objects expand themselves: these may have any name."""
+        found = _EXPANDED.finditer(json.dumps([thing.data for thing in self.things], default=str))
+        return frozenset(name for one in found for name in one.groups() if name)
 
 
 def read_scenes(folder: Path) -> tuple[list[Scene], list[Finding]]:
@@ -73,7 +88,9 @@ def _plain(
     strange: list[tuple[Finding, Any]] = []
     for file in files:
         unlisted = not managed.isdisjoint(file.parents)
+        before = len(findings)
         found = [one for document in documents(file, findings) for one in items(document)]
+        plain.partial = plain.partial or (None in found and len(findings) > before)
         if unlisted and any(_looks_like_one(document) for document in found):
             findings.append(Finding(shown(file), ".", "no kustomization lists this file, so nothing applies it"))
         for document in found:
@@ -81,20 +98,20 @@ def _plain(
             if not missing:
                 plain.things.append(Thing(document, [Source(shown(file), document)]))
             elif document is not None and not unlisted:
-                strange.append((Finding(shown(file), ".", missing), document))
+                strange.append((Finding(shown(file), *missing), document))
     return plain, strange
 
 
-def _missing(document: Any) -> str:
-    """What a document lacks to be an object; empty where it is one."""
+def _missing(document: Any) -> tuple[str, str] | None:
+    """What a document lacks to be an object, as a field and words; None where it is one."""
     if not isinstance(document, dict):
-        return "is no object of Kubernetes: not a mapping"
+        return ".", "is no object of Kubernetes: not a mapping"
     for key in ("apiVersion", "kind"):
         if not isinstance(document.get(key), str) or not document[key]:
             near = get_close_matches(key, map(str, document), 1, 0.7)
             hint = f" (there is {near[0]!r})" if near and near[0] != key else ""
-            return f"is no object of Kubernetes: {key} is missing{hint}"
-    return ""
+            return key, f"is no object of Kubernetes: {key} is missing{hint}"
+    return None
 
 
 def _looks_like_one(document: Any) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from k8s.check.findings import Finding, Path, Thing, find
 from k8s.check.quantities import amount
-from k8s.check.ray_objects import groups_of, mounts, pods_of
+from k8s.check.ray_objects import groups_of, main_container, pods_of
 from k8s.check.rendering import Scene
 
 GPU = "nvidia.com/gpu"
@@ -16,23 +16,19 @@ _MANY = 10**6
 
 
 def check_room(scene: Scene) -> Iterator[Finding]:
-    """Containers of Ray's pods without limits, or that may use more than they ask for; pods without shared memory."""
+    """Containers that Ray runs in without limits, or that may use more than they ask for."""
     for thing in scene.things:
         for pod in pods_of(thing):
-            containers = list(pod.containers()) if pod.role else []
-            for path, container in containers:
-                resources = container.get("resources") or {}
-                asked, limits = resources.get("requests") or {}, resources.get("limits") or {}
-                if missing := [name for name in ("cpu", "memory") if name not in limits]:
-                    said = f"no limit of {' and '.join(missing)}: Ray takes the whole machine for its own"
-                    yield thing.wrong((*path, "resources", "limits"), said)
-                elif _differ(asked, limits):
-                    said = f"requests {asked} are not limits {limits}: Ray counts on its limits, the node on requests"
-                    yield thing.wrong((*path, "resources", "requests"), said)
-            main = next((one for one in containers if one[0][-2] == "containers"), None)
-            if main and pod.role in ("head", "worker") and "/dev/shm" not in mounts(main[1]):
-                said = "nothing is mounted at /dev/shm: the object store has 64 MiB there, and goes to disk"
-                yield thing.wrong((*main[0], "volumeMounts"), said)
+            found = main_container([pod], pod.role) if pod.role else None
+            path, container = found or ((), {})
+            resources = container.get("resources") or {}
+            asked, limits = resources.get("requests") or {}, resources.get("limits") or {}
+            if found and (missing := [name for name in ("cpu", "memory") if name not in limits]):
+                said = f"no limit of {' and '.join(missing)}: Ray takes the whole machine for its own"
+                yield thing.wrong((*path, "resources", "limits"), said)
+            elif _differ(asked, limits):
+                said = f"requests {asked} are not limits {limits}: Ray counts on its limits, the node on requests"
+                yield thing.wrong((*path, "resources", "requests"), said)
 
 
 def _differ(asked: dict[str, Any], limits: dict[str, Any]) -> bool:
@@ -77,4 +73,5 @@ def check_run(thing: Thing, where: Path, settings: Any) -> Iterator[Finding]:
         ("train.workers", train.workers, train.cpus_per_worker, train.gpus_per_worker),
         ("rollout.min_actors", rollout.min_actors, rollout.cpus_per_actor, rollout.gpus_per_actor),
     ]
-    yield from (thing.wrong(where, said) for said in too_large(thing, wanted))
+    if said := "; ".join(too_large(thing, wanted)):
+        yield thing.wrong(where, said)

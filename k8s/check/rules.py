@@ -5,28 +5,37 @@ From `validation.go` of version 1.7.0, with the feature gates that it has by def
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import Any
 
 from k8s.check.findings import Finding, Thing
+from k8s.check.job_rules import check_job
 from k8s.check.quantities import amount
 from k8s.check.ray_objects import cluster_of, groups_of
 from k8s.check.rendering import Scene
 
+_QUEUE = "kueue.x-k8s.io/queue-name"
+_OF_RAY = (
+    *("cluster", "node-type", "group", "is-ray-node", "identifier", "serve", "ft-enabled", "kuberay-version"),
+    *("initializing-timeout", "overwrite-container-cmd", "enable-serve-service", "disable-provisioned-head-restart"),
+    *("originated-from-cr-name", "originated-from-crd", "hash-without-replicas-and-workers-to-delete"),
+    *("num-worker-groups", "gang-scheduling-enabled", "scheduler-name", "priority-class-name", "headless-worker-svc"),
+    "external-storage-namespace",
+)
+"""What the operator and its schedulers read or write below `ray.io/`, in labels and annotations."""
 _DNS_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _LONGEST = {"RayCluster": 53, "RayJob": 47, "RayService": 47}
-_MODES = ("K8sJobMode", "HTTPMode", "SidecarMode", "InteractiveMode")
 _RESOURCES = ("num-cpus", "num-gpus", "memory", "resources")
 _MANAGERS = ("ray.io/kuberay-operator", "kueue.x-k8s.io/multikueue")
 CEL_RULES = {
     "self == oldSelf": "about changes alone",
     "self in ['ray.io/kuberay-operator', 'kueue.x-k8s.io/multikueue']": "_managed",
-    "!((has(self.onSuccess) || has(self.onFailure)) && has(self.deletionRules))": "_deletion",
-    "((has(self.onSuccess) && has(self.onFailure)) || has(self.deletionRules))": "_deletion",
-    "!(has(self.jobStatus) && has(self.jobDeploymentStatus))": "_deletion",
-    "has(self.jobStatus) || has(self.jobDeploymentStatus)": "_deletion",
+    "!((has(self.onSuccess) || has(self.onFailure)) && has(self.deletionRules))": "job_rules._deletion",
+    "((has(self.onSuccess) && has(self.onFailure)) || has(self.deletionRules))": "job_rules._deletion",
+    "!(has(self.jobStatus) && has(self.jobDeploymentStatus))": "job_rules._deletion",
+    "has(self.jobStatus) || has(self.jobDeploymentStatus)": "job_rules._deletion",
 }
 """The rules that KubeRay's definitions hold beside their schemas, and what here stands for each: a test compares."""
 TOKEN_SINCE = (2, 52)
@@ -43,10 +52,11 @@ def check_ray(scene: Scene) -> Iterator[Finding]:
 def _object(thing: Thing) -> Iterator[Finding]:
     yield from _name(thing)
     yield from _managed(thing)
+    yield from _metadata(thing)
     yield from _cluster(thing)
     yield from _groups(thing)
     if thing.kind == "RayJob":
-        yield from _job(thing)
+        yield from check_job(thing)
     elif thing.kind == "RayService":
         yield from _service(thing)
     elif thing.kind == "RayCronJob":
@@ -54,13 +64,14 @@ def _object(thing: Thing) -> Iterator[Finding]:
 
 
 def _name(thing: Thing) -> Iterator[Finding]:
-    longest = _LONGEST.get(thing.kind, 63)
-    if not _DNS_1035.fullmatch(thing.name):
-        yield thing.wrong(
-            ["metadata", "name"], f"{thing.name!r} is no name: lower-case letters, digits and dashes, a letter first"
-        )
-    elif len(thing.name) > longest:
-        yield thing.wrong(["metadata", "name"], f"{len(thing.name)} characters, at most {longest} for a {thing.kind}")
+    longest, field, name = _LONGEST.get(thing.kind, 63), "name", thing.name
+    if not name and thing.get("metadata", "generateName"):
+        field, name = "generateName", f"{thing.get('metadata', 'generateName')}12345"  # as long as the server's ending
+    if not _DNS_1035.fullmatch(name):
+        said = f"{name!r} is no name: lower-case letters, digits and dashes, a letter first"
+        yield thing.wrong(["metadata", field], said)
+    elif len(name) > longest:
+        yield thing.wrong(["metadata", field], f"{len(name)} characters, at most {longest} for a {thing.kind}")
 
 
 def _managed(thing: Thing) -> Iterator[Finding]:
@@ -69,6 +80,19 @@ def _managed(thing: Thing) -> Iterator[Finding]:
         manager = thing.get(*where)
         if manager is not None and manager not in _MANAGERS:
             yield thing.wrong(where, f"{manager!r} is none of {', '.join(_MANAGERS)}")
+
+
+def _metadata(thing: Thing) -> Iterator[Finding]:
+    """Labels and annotations that mean something to an operator."""
+    for path in [("metadata",), *((*where, "template", "metadata") for where, _, _ in groups_of(thing))]:
+        for field in ("labels", "annotations"):
+            for key in thing.get(*path, field) or {}:
+                prefix, _, name = str(key).partition("/")
+                near = get_close_matches(name, _OF_RAY, 1, 0.8) if prefix == "ray.io" else []
+                if near and name not in _OF_RAY:
+                    yield thing.wrong((*path, field, key), f"no operator reads {key}: did you mean ray.io/{near[0]}?")
+    if thing.get("metadata", "labels", _QUEUE) and not thing.get("spec", "suspend"):
+        yield thing.wrong(["spec", "suspend"], "must be true: Kueue starts what is in a queue, when its quota is there")
 
 
 def version_of(spec: dict[str, Any]) -> tuple[int, ...] | None:
@@ -177,85 +201,6 @@ def _counts(thing: Thing, path: list[str | int], group: dict[str, Any], scales: 
         yield thing.wrong(
             [*path, "replicas"], f"replicas ({now}) is below minReplicas ({least}): the operator makes {least}"
         )
-
-
-def _job(thing: Thing) -> Iterator[Finding]:
-    spec: dict[str, Any] = thing.data["spec"]
-    mode = spec.get("submissionMode", "K8sJobMode")
-    ends = bool(spec.get("shutdownAfterJobFinishes"))
-    if mode not in _MODES:
-        yield thing.wrong(["spec", "submissionMode"], f"{mode!r} is none of {', '.join(_MODES)}")
-    if not spec.get("rayClusterSpec") and not spec.get("clusterSelector"):
-        yield thing.wrong(["spec", "rayClusterSpec"], "neither rayClusterSpec nor clusterSelector says where to run")
-    if spec.get("clusterSelector") and not spec["clusterSelector"].get("ray.io/cluster"):
-        yield thing.wrong(["spec", "clusterSelector"], "names no cluster by the label ray.io/cluster")
-    if not str(spec.get("entrypoint") or "").strip() and mode != "InteractiveMode":
-        yield thing.wrong(["spec", "entrypoint"], "entrypoint is missing")
-    lasting = spec.get("ttlSecondsAfterFinished") or 0
-    if lasting < 0:
-        yield thing.wrong(["spec", "ttlSecondsAfterFinished"], f"{lasting} is below 0")
-    if lasting > 0 and not ends:
-        yield thing.wrong(["spec", "ttlSecondsAfterFinished"], "needs shutdownAfterJobFinishes: true")
-    if spec.get("suspend") and not ends:
-        yield thing.wrong(["spec", "suspend"], "needs shutdownAfterJobFinishes: true")
-    if spec.get("clusterSelector") and (ends or spec.get("suspend")):
-        name = "shutdownAfterJobFinishes" if ends else "suspend"
-        yield thing.wrong(["spec", name], "not with clusterSelector: the cluster belongs to others")
-    tries = spec.get("backoffLimit") or 0
-    if tries < 0:
-        yield thing.wrong(["spec", "backoffLimit"], f"{tries} is below 0")
-    elif tries and (mode == "InteractiveMode" or spec.get("clusterSelector")):
-        yield thing.wrong(["spec", "backoffLimit"], "must be 0 with InteractiveMode or clusterSelector")
-    for key in ("activeDeadlineSeconds", "preRunningDeadlineSeconds"):
-        if spec.get(key) is not None and spec[key] <= 0:
-            yield thing.wrong(["spec", key], f"{spec[key]} is not above 0")
-    if mode == "SidecarMode":
-        for key in ("submitterPodTemplate", "submitterConfig"):
-            if key in spec:
-                yield thing.wrong(["spec", key], "has no place in SidecarMode")
-        policy = thing.get("spec", "rayClusterSpec", "headGroupSpec", "template", "spec", "restartPolicy")
-        if policy not in (None, "Never"):
-            where = ["spec", "rayClusterSpec", "headGroupSpec", "template", "spec", "restartPolicy"]
-            yield thing.wrong(where, f"{policy}, but SidecarMode wants Never or none")
-    yield from _deletion(thing, ends)
-    yield from _entrypoint_resources(thing)
-
-
-def _deletion(thing: Thing, ends: bool) -> Iterator[Finding]:
-    strategy = thing.get("spec", "deletionStrategy")
-    if not isinstance(strategy, dict):
-        return
-    rules = strategy.get("deletionRules")
-    legacy = [key for key in ("onSuccess", "onFailure") if key in strategy]
-    if rules and legacy:
-        yield thing.wrong(["spec", "deletionStrategy", legacy[0]], "not together with deletionRules")
-    elif not rules and len(legacy) < 2:
-        yield thing.wrong(["spec", "deletionStrategy"], "needs deletionRules, or both onSuccess and onFailure")
-    if rules and ends:
-        yield thing.wrong(["spec", "shutdownAfterJobFinishes"], "not together with deletionStrategy.deletionRules")
-    scales = thing.get("spec", "rayClusterSpec", "enableInTreeAutoscaling")
-    for index, rule in enumerate(rules or ()):
-        where: list[str | int] = ["spec", "deletionStrategy", "deletionRules", index]
-        condition = rule.get("condition") or {}
-        if ("jobStatus" in condition) == ("jobDeploymentStatus" in condition):
-            yield thing.wrong([*where, "condition"], "wants either jobStatus or jobDeploymentStatus")
-        if rule.get("policy") == "DeleteWorkers" and scales:
-            yield thing.wrong([*where, "policy"], "DeleteWorkers does not go with autoscaling")
-        if rule.get("policy") == "DeleteWorkers" and thing.get("spec", "clusterSelector"):
-            yield thing.wrong([*where, "policy"], "not with clusterSelector: the cluster belongs to others")
-
-
-def _entrypoint_resources(thing: Thing) -> Iterator[Finding]:
-    text = thing.get("spec", "entrypointResources")
-    if text is None:
-        return
-    try:
-        value = json.loads(text)
-    except (TypeError, ValueError) as error:
-        yield thing.wrong(["spec", "entrypointResources"], f"is not JSON: {error}")
-        return
-    if not isinstance(value, dict):
-        yield thing.wrong(["spec", "entrypointResources"], "is not a JSON object of resources")
 
 
 def _service(thing: Thing) -> Iterator[Finding]:

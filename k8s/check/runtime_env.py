@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from k8s.check.findings import Path
-from k8s.check.image import Image, below, commands
+from k8s.check.image import Image
+from k8s.check.mounted import Mounted
 from k8s.check.variables import unknown
 
 
-def problems(given: Any, image: Image | None, mounted: list[str]) -> Iterator[tuple[Path, str]]:
-    """What is wrong with a runtime environment, with the path in it. `image`: the project's that it is for, if any."""
+def problems(given: Any, image: Image | None, mounted: Mounted, own: frozenset[str]) -> Iterator[tuple[Path, str]]:
+    """What is wrong with a runtime environment, with the path in it.
+
+    `image`: the project's that it is for, if any. `own`: names of variables that commands beside it expand.
+    """
     if not isinstance(given, dict):
         yield (), "is not a mapping"
         return
@@ -30,15 +34,14 @@ def problems(given: Any, image: Image | None, mounted: list[str]) -> Iterator[tu
     for field in ("working_dir", "py_modules"):
         places = _places(known.get(field))
         for place in places:
-            if image and not below(place, mounted) and not image.holds(place):
+            if image and not mounted.holds(image, place):
                 yield (field,), f"the image has no folder {place!r}"
         if places:
             del known[field]
     python = known.get("py_executable")
     if image and isinstance(python, str) and python.split():
         program = python.split()[0]
-        known_here = below(program, mounted) or (image.holds(program) if "/" in program else program in commands(image))
-        if not known_here:
+        if not (mounted.holds(image, program) if "/" in program else program in image.commands()):
             yield ("py_executable",), f"the image has no command {program!r}"
     try:
         RuntimeEnv(**known)
@@ -46,7 +49,7 @@ def problems(given: Any, image: Image | None, mounted: list[str]) -> Iterator[tu
         yield (), f"Ray refuses it: {error}"
         return
     for name in known.get("env_vars") or {}:
-        if problem := unknown(str(name), ours=image is not None):
+        if problem := unknown(str(name), ours=image is not None, own=own):
             yield ("env_vars", str(name)), problem
 
 

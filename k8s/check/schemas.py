@@ -15,7 +15,7 @@ import jsonschema
 import yaml
 
 from k8s.check.findings import Finding, Thing
-from k8s.check.groups import BUILT_IN, RAY, unknown_group
+from k8s.check.groups import BUILT_IN, RAY, misspelled_group
 from k8s.check.lists import check_keys
 
 KUBERNETES = "1.34"
@@ -55,7 +55,7 @@ class Schemas:
             yield from self._custom(thing)
         elif thing.group in BUILT_IN:
             yield from self._built_in(thing)
-        elif thing.group not in self.declared and (problem := unknown_group(thing.group)):
+        elif thing.group not in self.declared and (problem := misspelled_group(thing.group)):
             yield thing.wrong(["apiVersion"], problem)
         else:
             yield from _errors(thing, jsonschema.Draft202012Validator(_ANY))

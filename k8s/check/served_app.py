@@ -9,9 +9,10 @@ from typing import Any
 from k8s.check.commands import CommandLine
 from k8s.check.findings import Finding, Path, Thing, find
 from k8s.check.image import image_of, images
-from k8s.check.mounted import Mounted
-from k8s.check.ray_objects import Pod, main_container, mounts, pods_of
+from k8s.check.mounted import mounted
+from k8s.check.ray_objects import Pod, main_container, pods_of
 from k8s.check.references import Known
+from k8s.check.rendering import Scene
 from k8s.check.room import too_large
 from toolace.config import apply_override
 from toolace.errors import ToolaceError
@@ -27,7 +28,7 @@ DRAIN = "cluster/drain.py"
 
 
 def check_app(
-    thing: Thing, known: Known, application: Path, data: dict[str, Any], loaded: dict[str, Any]
+    thing: Thing, scene: Scene, application: Path, data: dict[str, Any], loaded: dict[str, Any]
 ) -> Iterator[Finding]:
     """What is wrong with an application at a path. `data`: its part of the Serve configuration `loaded`."""
     from pydantic import ValidationError
@@ -49,26 +50,26 @@ def check_app(
             one = describe_errors(ValidationError.from_exception_data("args", [item]))  # type: ignore[list-item]
             yield thing.wrong((*path, *item["loc"]), one)
         return
-    yield from _keys(thing, known, path, config)
+    yield from _keys(thing, Known(scene), path, config)
     yield from _times(thing, path, config, loaded)
     room = [
         ("replicas.min_replicas", config.replicas.min_replicas, config.replicas.cpus, config.replicas.gpus),
         ("ingress_replicas", config.ingress_replicas, 1, 0),
     ]
-    yield from (thing.wrong(path, said) for said in too_large(thing, room))
-    yield from _model(thing, (*path, "model", "path"), config.model.path)
+    if said := "; ".join(too_large(thing, room)):
+        yield thing.wrong(path, said)
+    yield from _model(thing, scene, (*path, "model", "path"), config.model.path)
     yield from _deployments(thing, (*application, "deployments"), data.get("deployments") or [], config)
 
 
-def _model(thing: Thing, path: Path, model: str) -> Iterator[Finding]:
+def _model(thing: Thing, scene: Scene, path: Path, model: str) -> Iterator[Finding]:
     """A model in no volume of some pod, or that does not ship."""
-    pods = [pod for pod in pods_of(thing) if pod.role in ("head", "worker")]
-    for role in ("head", "worker"):
-        found = main_container(pods, role)
-        if found is None:
+    for pod in pods_of(thing):
+        found = main_container([pod], pod.role)
+        if found is None or pod.role == "submit":
             continue
         image = image_of(str(found[1].get("image", ""))) or next(iter(images().values()))
-        if problem := CommandLine(image, Mounted(mounts(found[1]))).model_problem(model):
+        if problem := CommandLine(image, mounted(pod, found[1], scene)).model_problem(model):
             yield thing.wrong(path, problem)
             return
 

@@ -7,13 +7,12 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
-import yaml
-
 from k8s.check import runtime_env
+from k8s.check.documents import NotReadError, read
 from k8s.check.findings import Finding, Path, Thing, find
-from k8s.check.image import Image, image_for, image_of, importable
+from k8s.check.image import Image, image_for, image_of, importable, source_of
+from k8s.check.mounted import Mounted
 from k8s.check.ray_objects import main_container, pods_of
-from k8s.check.references import Known
 from k8s.check.rendering import Scene
 from k8s.check.served_app import BUILDERS, WHERE, check_app
 
@@ -22,18 +21,18 @@ def check_serving(scene: Scene) -> Iterator[Finding]:
     """The RayServices of a scene."""
     for thing in scene.things:
         if thing.group == "ray.io" and thing.kind == "RayService":
-            yield from _service(thing, Known(scene))
+            yield from _service(thing, scene)
 
 
-def _service(thing: Thing, known: Known) -> Iterator[Finding]:
+def _service(thing: Thing, scene: Scene) -> Iterator[Finding]:
     text = thing.get(*WHERE)
     if not isinstance(text, str) or not text.strip():
         yield thing.wrong(WHERE, "serveConfigV2 is missing: there is nothing to serve")
         return
     try:
-        loaded = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        yield thing.wrong(WHERE, f"is not YAML: {error}")
+        loaded = read(text)
+    except NotReadError as error:
+        yield thing.wrong((*WHERE, *error.path), str(error))
         return
     from pydantic import ValidationError
     from ray.serve.schema import ServeDeploySchema
@@ -50,7 +49,7 @@ def _service(thing: Thing, known: Known) -> Iterator[Finding]:
     if not applications:
         yield thing.wrong((*WHERE, "applications"), "no application: there is nothing to serve")
     for index, application in enumerate(applications):
-        yield from _application(thing, known, loaded, (*WHERE, "applications", index), application)
+        yield from _application(thing, scene, loaded, (*WHERE, "applications", index), application)
     yield from _http(thing, loaded)
     if thing.get("spec", "excludeHeadPodFromServeSvc") and loaded.get("proxy_location") in ("HeadOnly", "Disabled"):
         where = (*WHERE, "proxy_location")
@@ -103,7 +102,7 @@ def _http(thing: Thing, loaded: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _application(
-    thing: Thing, known: Known, loaded: dict[str, Any], path: Path, application: dict[str, Any]
+    thing: Thing, scene: Scene, loaded: dict[str, Any], path: Path, application: dict[str, Any]
 ) -> Iterator[Finding]:
     pods = list(pods_of(thing))
     head = main_container(pods, "head")
@@ -113,7 +112,7 @@ def _application(
         where = (*path, "deployments", index, "ray_actor_options", "runtime_env")
         environments.append((where, find(deployment, ("ray_actor_options", "runtime_env"))))
     for where, given in environments:
-        for inner, said in runtime_env.problems(given, image, []) if given else ():
+        for inner, said in runtime_env.problems(given, image, Mounted(), scene.expanded) if given else ():
             yield thing.wrong((*where, *inner), said)
     target = str(application.get("import_path", ""))
     image = image or (image_for("", target) if head else None)
@@ -122,7 +121,7 @@ def _application(
     if problem := import_problem(image, target):
         yield thing.wrong((*path, "import_path"), problem)
     elif target.replace(":", ".") in BUILDERS:
-        yield from check_app(thing, known, path, application, loaded)
+        yield from check_app(thing, scene, path, application, loaded)
 
 
 def import_problem(image: Image, target: str) -> str | None:
@@ -130,21 +129,32 @@ def import_problem(image: Image, target: str) -> str | None:
     module, colon, name = target.partition(":")
     if not colon:
         module, _, name = target.rpartition(".")
-    file = image.module(module)
+    file, theirs = image.module(module), False
     if file is None:
         top = module.partition(".")[0]
-        foreign = top not in ("serve_apps", "ray_jobs", "toolace", "k8s", "tests", "benchmarks") and importable(module)
-        return None if foreign else f"the image has no module {module!r}"
-    return None if name in _names(ast.parse(file.read_text(encoding="utf-8"))) else f"{module} has no {name!r}"
+        theirs = top not in ("serve_apps", "ray_jobs", "toolace", "k8s", "tests", "benchmarks") and importable(module)
+        if not theirs:
+            return f"the image has no module {module!r}"
+        file = source_of(module)
+    if file is None or (theirs and importable(f"{module}.{name}")):
+        return None
+    names = _names(ast.parse(file.read_text(encoding="utf-8")).body)
+    return None if name in names or not names.isdisjoint(("*", "__getattr__")) else f"{module} has no {name!r}"
 
 
-def _names(tree: ast.Module) -> set[str]:
+def _names(body: list[ast.stmt]) -> set[str]:
+    """What the statements of a module, and those in its conditions, bind; `*` where that is not written there."""
     names: set[str] = set()
-    for node in tree.body:
+    for node in body:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             names.add(node.name)
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            names.update(alias.asname or alias.name for alias in node.names)
-        elif isinstance(node, ast.Assign):
-            names.update(target.id for target in node.targets if isinstance(target, ast.Name))
+            names.update((alias.asname or alias.name).partition(".")[0] for alias in node.names)
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names.update(one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name))
+        for part in ("body", "orelse", "finalbody", "handlers"):
+            if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                inner = getattr(node, part, [])
+                names |= _names([*inner, *(one for each in inner for one in getattr(each, "body", []))])
     return names

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from collections.abc import Iterator
 from difflib import get_close_matches
 from functools import cache
@@ -50,7 +52,26 @@ def _parameter(name: str, value: str) -> str | None:
         return f"ray start has no parameter {name!r}{f': did you mean {near[0]}?' if near else ''}"
     if known[name] == "integer" and not re.fullmatch(r"-?[0-9]+", value):
         return f"{value!r} is no whole number"
-    return None
+    return _resources(value) if name == "resources" else None
+
+
+def _resources(value: str) -> str | None:
+    """Amounts by name in JSON, which a shell reads on the way: the quotes that it takes away may be there or not."""
+    for text in (value, *_unquoted(value)):
+        try:
+            found = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(found, dict) and all(isinstance(one, int | float) for one in found.values()):
+            return None
+    return f'{value!r} is no JSON object of amounts, such as \'"{{\\"disk\\": 2}}"\''
+
+
+def _unquoted(value: str) -> list[str]:
+    try:
+        return shlex.split(value)
+    except ValueError:
+        return []
 
 
 @cache

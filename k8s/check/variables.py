@@ -17,8 +17,13 @@ _GIVEN = re.compile(r"(?:POD|NODE|CONTAINER)_[A-Z_]+|KUBERNETES_[A-Z_]+|[A-Z_]+_
 """Names that manifests give to what the cluster tells of a pod."""
 
 
-def unknown(name: str, *, ours: bool) -> str | None:
-    """Why a variable has no reader; None where it has one. In images of others only Ray's names are looked at."""
+def unknown(name: str, *, ours: bool, own: frozenset[str] = frozenset()) -> str | None:
+    """Why a variable has no reader; None where it has one. In images of others only Ray's names are looked at.
+
+    `own`: names that commands beside it expand.
+    """
+    if name in own:
+        return None
     if name.startswith("RAY_"):
         if name in ray_variables() or _in_binaries(name):
             return None
@@ -73,16 +78,25 @@ def _source(package: str, written: frozenset[str], prefix: str, file: str = "") 
 _HUB = _source("huggingface_hub", known.HUGGING_FACE, "HF|HUGGINGFACE|HUGGING_FACE", "constants.py")
 _TORCH = _source("torch", known.TORCH, "TORCH[A-Z]*|PYTORCH")
 _FAMILIES: dict[str, tuple[str, Callable[[], frozenset[str] | None]]] = {
+    **dict.fromkeys(("OTEL_", "GRPC_", "grpc_", "UCX_", "PIP_", "LC_", "SENTRY_"), ("a library", lambda: None)),
     "TOOLACE_": ("toolace", lambda: _named_in(ROOT / "toolace")),
     "VLLM_": ("vLLM", _source("vllm", frozenset(), "VLLM")),
     "LLGUIDANCE_": ("llguidance", lambda: frozenset({"LLGUIDANCE_LOG_LEVEL"})),
     "HF_": ("Hugging Face's hub", _HUB),
     "HUGGING": ("Hugging Face's hub", _HUB),
+    "TRANSFORMERS_": ("transformers", _source("transformers", known.HUGGING_FACE, "TRANSFORMERS")),
+    "ACCELERATE_": ("accelerate", _source("accelerate", frozenset(), "ACCELERATE")),
+    "RAYON_": ("tokenizers", lambda: known.RAYON),
+    "PROMETHEUS_": ("Prometheus' client", _source("prometheus_client", known.PROMETHEUS, "PROMETHEUS|prometheus")),
+    "ARROW_": ("Arrow", lambda: known.ARROW),
     "AWS_": ("the AWS client", lambda: known.AWS),
+    "AZURE_": ("Azure's client", lambda: known.AZURE),
     "GOOGLE_": ("Google's client", lambda: known.GOOGLE),
     "WANDB_": ("wandb", _source("wandb", known.WANDB, "WANDB", "env.py")),
     "MLFLOW_": ("MLflow", lambda: known.MLFLOW),
     "NCCL_": ("NCCL", lambda: known.NCCL),
+    "CUBLAS": ("cuBLAS", lambda: known.CUBLAS),
+    "FLASHINFER_": ("FlashInfer", _source("flashinfer", frozenset(), "FLASHINFER")),
     "CUDA_": ("CUDA", lambda: known.CUDA),
     "NVIDIA_": ("NVIDIA's container runtime", lambda: known.NVIDIA),
     "TORCH": ("torch", _TORCH),
@@ -92,6 +106,8 @@ _FAMILIES: dict[str, tuple[str, Callable[[], frozenset[str] | None]]] = {
     "KMP_": ("Intel's OpenMP", lambda: known.KMP),
     "MKL_": ("MKL", lambda: known.MKL),
     "TRITON_": ("Triton", _source("triton", known.TRITON, "TRITON", "knobs.py")),
+    "MALLOC_": ("the C library", lambda: known.MALLOC),
+    "DEEPSPEED_": ("DeepSpeed", _source("deepspeed", frozenset(), "DEEPSPEED")),
     "DS_": ("DeepSpeed", _source("deepspeed", known.DEEPSPEED, "DS")),
     "FI_": ("libfabric", lambda: known.FABRIC),
     "PYTHON": ("Python", lambda: known.PYTHON),

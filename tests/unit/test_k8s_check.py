@@ -15,6 +15,8 @@ import yaml
 from k8s_image_mistakes import COMMANDS, ENVIRONMENT, READ, RIGHT, RUN, SERVING
 from k8s_mistakes import ARGS, BUILT_IN, JOB, MISTAKES, PATCH, RENDERED, ROUNDS, SERVICE, SHAPES
 from k8s_object_mistakes import EACH_OTHER, GENERAL, RUNNING
+from k8s_place_mistakes import IMAGES, OPERATOR, PLACES
+from k8s_right import CHANGED, OF_OTHERS
 from k8s_value_mistakes import BY_DEFINITION, TWICE, VALUES
 
 from k8s.check.__main__ import CRDS, check
@@ -107,6 +109,15 @@ def test_a_mistake_in_a_merge_patch_names_the_patch(overlaid: Path, tmp_path: Pa
     assert [(Path(one.file), one.path) for one in findings] == [(patch, "spec.backoffLimit")]
 
 
+def test_objects_of_an_overlay_have_one_version_of_an_image(overlaid: Path, tmp_path: Path) -> None:
+    copy = plant(overlaid, tmp_path, PATCH, 'newTag: "0.1.0"', 'newTag: "0.2.0"')
+    findings, _ = check(copy, NO_CRDS)
+    assert findings
+    assert all(
+        "but other objects of the overlay have registry.example/toolace-cpu:0." in one.message for one in findings
+    )
+
+
 def test_a_component_that_nothing_uses_is_named(overlaid: Path, tmp_path: Path) -> None:
     copy = plant(overlaid, tmp_path, PATCH, "components:\n- ../../components/train-cpu\n", "")
     assert at(check(copy, NO_CRDS)[0], "kustomization.yaml", ".")
@@ -136,7 +147,7 @@ def test_json_and_lists_are_read_as_kubectl_reads_them(plain: Path, tmp_path: Pa
     assert [(Path(one.file).name, one.path) for one in findings] == [
         ("a.json", "spec.resources.requests.storage"),
         ("b.json", "spec.resources.requests.storage"),
-        ("board.json", "."),
+        ("board.json", "apiVersion"),
     ]
 
 
@@ -186,7 +197,21 @@ def test_objects_without_their_shape_end_a_part_and_not_the_check(plain: Path, t
     (copy / JOB).write_text(text, encoding="utf-8")
     findings, _ = check(copy, NO_CRDS)
     assert at(findings, JOB, "spec.backoffLimit")
-    assert any("checking ended early" in one.message for one in findings)
+    assert any("checking ended early" in one.message and one.path == "spec" for one in findings)
+
+
+def test_what_the_schema_says_of_a_shape_is_not_said_again(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [a], volumes: [b]}\n", encoding="utf-8"
+    )
+    pytest.importorskip("kubernetes_validate", reason="the schemas of Kubernetes' own kinds are not installed")
+    findings, _ = check(tmp_path, NO_CRDS)
+    assert [one.path for one in findings] == ["spec.containers[0]", "spec.volumes[0]"]
+
+
+def test_a_file_that_cannot_be_read_takes_no_names_from_the_others(plain: Path, tmp_path: Path) -> None:
+    copy = plant(plain, tmp_path, JOB, "metadata:\n", "metadata: [\n")
+    assert [Path(one.file).name for one in check(copy, NO_CRDS)[0]] == [JOB]
 
 
 def test_images_of_others_are_not_held_against_ours(plain: Path, tmp_path: Path) -> None:
@@ -209,14 +234,57 @@ def test_the_same_objects_as_plain_files_are_clean(plain: Path) -> None:
 
 TWICE = {f"{name} twice": one for name, one in TWICE.items()}
 SHAPES = SHAPES | {f"{name} twice by its definition": one for name, one in BY_DEFINITION.items()}
-EVERYWHERE = MISTAKES | COMMANDS | ENVIRONMENT | SERVING | GENERAL | EACH_OTHER | RUNNING | TWICE | VALUES
+EVERYWHERE = (
+    MISTAKES
+    | COMMANDS
+    | ENVIRONMENT
+    | SERVING
+    | GENERAL
+    | EACH_OTHER
+    | RUNNING
+    | TWICE
+    | VALUES
+    | PLACES
+    | IMAGES
+    | OPERATOR
+)
+
+ALONE = (PLACES | IMAGES | OPERATOR).keys() | {
+    "key twice",
+    "version of Ray",
+    "engine that fits no node",
+}
+"""Those that are one finding: it was seen to be told twice, or its consequences beside it."""
 
 
 @pytest.mark.parametrize("name", EVERYWHERE)
 def test_a_planted_mistake_is_found_without_the_definitions(name: str, plain: Path, tmp_path: Path) -> None:
     file, old, new, path, words = EVERYWHERE[name]
     findings, _ = check(plant(plain, tmp_path, file, old, new), NO_CRDS)
-    assert any(words in message for message in at(findings, file, path)), [str(finding) for finding in findings]
+    said = at(findings, file, path)
+    assert any(words in message for message in said), [str(finding) for finding in findings]
+    assert name not in ALONE or len(findings) == 1, [str(finding) for finding in findings]
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_a_change_in_which_nothing_is_wrong_is_left_alone(name: str, plain: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "manifests"
+    shutil.copytree(plain, copy)
+    for file, old, new in CHANGED[name]:
+        text = (copy / file).read_text(encoding="utf-8")
+        assert old in text, f"{file} has no {old!r} any more"
+        (copy / file).write_text(text.replace(old, new, 1), encoding="utf-8")
+    assert [str(finding) for finding in check(copy)[0]] == []
+
+
+@pytest.mark.parametrize("name", OF_OTHERS)
+def test_manifests_of_others_in_which_nothing_is_wrong_are_left_alone(name: str, tmp_path: Path) -> None:
+    for file, text in OF_OTHERS[name].items():
+        (tmp_path / file).write_text(text, encoding="utf-8")
+    findings, skipped = check(tmp_path)
+    assert [str(finding) for finding in findings] == []
+    assert ("sample" in name) == any("rayproject/ray:2.52.0: no images of cluster/" in one for one in skipped)
+    assert ("company" not in name) or any("mycompany.io/v1 Foo" in one for one in skipped)
 
 
 @pytest.mark.parametrize("name", RIGHT)
@@ -251,7 +319,8 @@ def beside(plain: Path, tmp_path: Path, addition: str, *changes: tuple[str, str]
         assert old in text
         text = text.replace(old, new, 1)
     (copy / JOB).write_text(text, encoding="utf-8")
-    (copy / "more.yaml").write_text(f"apiVersion: v1\n{addition}", encoding="utf-8")
+    version = "" if addition.startswith("apiVersion") else "apiVersion: v1\n"
+    (copy / "more.yaml").write_text(f"{version}{addition}", encoding="utf-8")
     return check(copy, NO_CRDS)[0]
 
 
