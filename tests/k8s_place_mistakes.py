@@ -105,3 +105,59 @@ OPERATOR: Mistakes = {
         "pvc.yaml", "metadata:\n", "metadata: &a\n  annotations: *a\n", "metadata.annotations", "holds itself",
     ),
 }  # fmt: skip
+
+TMP = "            - {name: tmp, mountPath: /tmp}\n"
+AUTOSCALER = "volumeMounts: [{name: tmp, mountPath: /tmp}]"
+SELECTOR = "  selector:\n    matchLabels: {toolace/node: train-head}\n"
+NAMED = "metadata:\n  name: train\n"
+PROMISES: Mistakes = {
+    "volume of the autoscaler": (
+        JOB, AUTOSCALER, AUTOSCALER.replace("tmp,", "tmpp,"),
+        f"{CLUSTER}.autoscalerOptions.volumeMounts[0].name", "no volume 'tmpp'",
+    ),
+    "no place to write": (JOB, TMP, "", f"{HEAD}.containers[0].volumeMounts", "nothing is mounted at /tmp"),
+    "no place for the autoscaler to write": (
+        JOB, f"      {AUTOSCALER}\n", "", f"{CLUSTER}.autoscalerOptions.volumeMounts", "nothing is mounted at /tmp",
+    ),
+    "no place for the submitter to write": (
+        JOB, TMP.removeprefix("    "), "", "spec.submitterPodTemplate.spec.containers[0].volumeMounts", "at /tmp",
+    ),
+    "queue of a job that does not wait": (
+        JOB, NAMED, f"{NAMED}  labels: {{kueue.x-k8s.io/queue-name: toolace}}\n", "spec.suspend", "Kueue starts",
+    ),
+    "annotation of the operator": (
+        SERVICE, "ray.io/initializing", "ray.io/initialising", "metadata.annotations[ray.io/initialising-timeout]",
+        "did you mean ray.io/initializing-timeout?",
+    ),
+    "budget by an expression": (
+        "pdb.yaml", SELECTOR,
+        "  selector:\n    matchExpressions: [{key: toolace/node, operator: In, values: [train-haed]}]\n",
+        "spec.selector.matchExpressions", "selects no pod",
+    ),
+    "budget of nothing": ("pdb.yaml", SELECTOR, "", "spec.selector", "selector is missing"),
+    "job in another namespace": (
+        JOB, "kind: RayJob\nmetadata:\n", "kind: RayJob\nmetadata:\n  namespace: other\n",
+        f"{HEAD}.volumes[3].persistentVolumeClaim.claimName", "in the namespace toolace, and this object in other",
+    ),
+    "claim in another namespace": (
+        "pvc.yaml", "  name: store", "  name: store\n  namespace: other",
+        f"{HEAD}.volumes[3].persistentVolumeClaim.claimName", "in the namespace other, and this object in toolace",
+    ),
+    "label that no policy knows": (
+        JOB, "        metadata:\n          labels: {app.kubernetes.io/component: train}\n", "        metadata: {}\n",
+        f"{WORKER}.template.metadata.labels", "may not talk to anybody",
+    ),
+}  # fmt: skip
+MANY = {"job in another namespace", "claim in another namespace"}
+"""Those of which more than one object has the consequences."""
+
+INGRESS_OBJECT = """
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: i}
+spec:
+  rules:
+  - http:
+      paths:
+      - {path: /, pathType: Prefix, backend: {service: {name: toolace-serve-serve-svc, port: {number: 8000}}}}
+"""

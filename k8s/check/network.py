@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from k8s.check.findings import Finding, Thing, find
-from k8s.check.ray_objects import Pod, cluster_of, pods_of
+from k8s.check.ray_objects import Pod, cluster_of, pods_of, selects
 from k8s.check.rendering import Scene
 
 _HEAD_SERVICE = re.compile(r"://([a-z0-9-]+)-head-svc[a-z0-9.-]*:([0-9]+)")
@@ -20,15 +20,32 @@ def check_network(scene: Scene) -> Iterator[Finding]:
     policies = [thing for thing in scene.things if thing.kind == "NetworkPolicy"]
     if not policies:
         return
-    yield from _without_names([pod for thing in scene.things for pod in pods_of(thing) if pod.role], policies)
+    pods = [pod for thing in scene.things for pod in pods_of(thing) if pod.role]
+    lost = [pod for pod in pods if _is_denied_all(pod, policies)]
+    for pod in lost:
+        said = f"{_who(pod)} may not talk to anybody: of the policies only those without rules select these labels"
+        yield pod.thing.wrong((*pod.path[:-1], "metadata", "labels"), said)
+    yield from _without_names([pod for pod in pods if pod not in lost], policies)
     told: set[tuple[str, str]] = set()
     for thing in scene.things:
         for start, end, port in _needed(thing, scene):
+            if start in lost or end in lost:
+                continue
             for policy, direction in _refusals(policies, start, end, port):
                 if (policy.name, direction) not in told:
                     said = f"{_who(start)} cannot reach {_who(end)} at port {port}: no policy of theirs allows it"
                     yield policy.wrong(("spec", direction), said)
                 told.add((policy.name, direction))
+
+
+def _is_denied_all(pod: Pod, policies: list[Thing]) -> bool:
+    """Whether policies shut a pod off in both directions, as one does that denies all, and none opens anything."""
+    mine = [
+        [one for one in policies if _is_about(one, direction, pod) and _same_space(one, pod)]
+        for direction in ("ingress", "egress")
+    ]
+    rules = [one.get("spec", direction) for both in mine for one in both for direction in ("ingress", "egress")]
+    return all(mine) and not any(rules)
 
 
 def _without_names(pods: list[Pod], policies: list[Thing]) -> Iterator[Finding]:
@@ -101,7 +118,7 @@ def _same_space(policy: Thing, pod: Pod) -> bool:
 
 def _is_about(policy: Thing, direction: str, pod: Pod) -> bool:
     types = policy.get("spec", "policyTypes") or ["Ingress", *(["Egress"] if policy.get("spec", "egress") else [])]
-    return direction.capitalize() in types and _selects(policy.get("spec", "podSelector") or {}, pod)
+    return direction.capitalize() in types and selects(policy.get("spec", "podSelector") or {}, pod)
 
 
 def _allows(rule: dict[str, Any], peers: str, other: Pod, end: Pod, port: int) -> bool:
@@ -129,25 +146,4 @@ def _is_peer(peer: dict[str, Any], pod: Pod) -> bool:
         return False
     if space and not mine:
         return False
-    return _selects(peer.get("podSelector") or {}, pod)
-
-
-def _selects(selector: dict[str, Any], pod: Pod) -> bool:
-    """Whether a selector takes a pod. Labels that the operator gives pass: whose they are is not written here."""
-    for key, value in (selector.get("matchLabels") or {}).items():
-        if pod.labels.get(key) != value and not (pod.role and key.startswith("ray.io/")):
-            return False
-    for one in selector.get("matchExpressions") or ():
-        key, operator, values = one.get("key"), one.get("operator"), one.get("values") or ()
-        there = key in pod.labels
-        if pod.role and str(key).startswith("ray.io/"):
-            continue
-        if operator in ("In", "Exists") and not (there and (operator == "Exists" or pod.labels[key] in values)):
-            return False
-        if (
-            operator in ("NotIn", "DoesNotExist")
-            and there
-            and (operator == "DoesNotExist" or pod.labels[key] in values)
-        ):
-            return False
-    return True
+    return selects(peer.get("podSelector") or {}, pod)

@@ -51,6 +51,27 @@ class Pod:
                     yield (*self.path, key, index), container
 
 
+def selects(selector: dict[str, Any], pod: Pod) -> bool:
+    """Whether a selector takes a pod. Labels that the operator gives pass: whose they are is not written here."""
+    for key, value in (selector.get("matchLabels") or {}).items():
+        if pod.labels.get(key) != value and not (pod.role and key.startswith("ray.io/")):
+            return False
+    for one in selector.get("matchExpressions") or ():
+        key, operator, values = one.get("key"), one.get("operator"), one.get("values") or ()
+        there = key in pod.labels
+        if pod.role and str(key).startswith("ray.io/"):
+            continue
+        if operator in ("In", "Exists") and not (there and (operator == "Exists" or pod.labels[key] in values)):
+            return False
+        if (
+            operator in ("NotIn", "DoesNotExist")
+            and there
+            and (operator == "DoesNotExist" or pod.labels[key] in values)
+        ):
+            return False
+    return True
+
+
 def cluster_of(thing: Thing) -> tuple[Path, dict[str, Any]] | None:
     """Path and specification of an object's Ray cluster."""
     path = CLUSTERS.get(thing.kind) if thing.group == "ray.io" else None

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from k8s.check.findings import Finding, Path, Thing, find
-from k8s.check.ray_objects import Pod, cluster_of, pods_of
+from k8s.check.image import below
+from k8s.check.ray_objects import Pod, cluster_of, main_container, mounts, pods_of
 from k8s.check.rendering import Scene
 
 _LEVEL = "pod-security.kubernetes.io/enforce"
@@ -34,6 +35,8 @@ def check_rights(scene: Scene) -> Iterator[Finding]:
                 yield from _restricted(pod)
             if pod.role == "head":
                 yield from _token(pod, scene)
+            if pod.role:
+                yield from _written(pod)
         if restricted:
             yield from _autoscaler(thing)
 
@@ -77,6 +80,20 @@ def _autoscaler(thing: Thing) -> Iterator[Finding]:
         where = (*path, "autoscalerOptions", "securityContext")
         pod = find(spec, ("headGroupSpec", "template", "spec", "securityContext")) or {}
         yield from _container(thing, where, find(spec, ("autoscalerOptions", "securityContext")) or {}, pod)
+
+
+def _written(pod: Pod) -> Iterator[Finding]:
+    """Ray, its autoscaler and its submitter write to /tmp."""
+    found = main_container([pod], pod.role)
+    path, spec = cluster_of(pod.thing) or ((), {})
+    options = spec.get("autoscalerOptions") or {}
+    containers = [found] if found else []
+    if pod.role == "head" and spec.get("enableInTreeAutoscaling"):
+        containers.append(((*path, "autoscalerOptions"), options))
+    for where, container in containers:
+        if find(container, ("securityContext", "readOnlyRootFilesystem")) and not below("/tmp", mounts(container)):
+            said = "nothing is mounted at /tmp, where Ray writes, and the root is read-only"
+            yield pod.thing.wrong((*where, "volumeMounts"), said)
 
 
 def _token(pod: Pod, scene: Scene) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from k8s.check.findings import Finding, Path, Thing, find
-from k8s.check.ray_objects import Pod, groups_of, pods_of
+from k8s.check.ray_objects import Pod, groups_of, pods_of, selects
 from k8s.check.rendering import Scene
 
 _OPERATORS = ("ray.io/", "batch.kubernetes.io/", "statefulset.kubernetes.io/", "apps.kubernetes.io/", "job-name")
@@ -25,7 +25,7 @@ def check_selectors(scene: Scene) -> Iterator[Finding]:
         elif thing.kind == "Service":
             yield from _chosen(thing, ("spec", "selector"), pods)
         elif thing.kind == "PodDisruptionBudget":
-            yield from _chosen(thing, ("spec", "selector", "matchLabels"), pods)
+            yield from _budget(thing, pods)
         elif thing.kind in ("ServiceMonitor", "PodMonitor") and not thing.get("spec", "namespaceSelector"):
             yield from _monitor(thing, scene, pods)
 
@@ -49,12 +49,22 @@ def _chosen(thing: Thing, where: Path, pods: list[Pod]) -> Iterator[Finding]:
     chosen = [pod for pod in pods if labels.items() <= pod.labels.items()]
     if not chosen:
         yield thing.wrong(where, f"selects no pod: no pod template has the labels {labels}")
-    elif thing.kind == "PodDisruptionBudget":
-        yield from _budget(thing, chosen)
 
 
-def _budget(thing: Thing, chosen: list[Pod]) -> Iterator[Finding]:
+def _budget(thing: Thing, pods: list[Pod]) -> Iterator[Finding]:
     """Pods of a RayCluster have an owner without a scale resource: a share of its pods cannot be told."""
+    selector, where = thing.get("spec", "selector"), ("spec", "selector")
+    if not isinstance(selector, dict):
+        yield thing.wrong(where, "selector is missing: the budget is about no pod")
+        return
+    expressions = [str(one.get("key")) for one in selector.get("matchExpressions") or ()]
+    if controllers({**(selector.get("matchLabels") or {}), **dict.fromkeys(expressions)}):
+        return
+    chosen = [pod for pod in pods if selects(selector, pod)]
+    if not chosen:
+        field = next((key for key in ("matchLabels", "matchExpressions") if selector.get(key)), "matchLabels")
+        yield thing.wrong((*where, field), f"selects no pod: no pod template has the labels of {selector}")
+        return
     least, ray = thing.get("spec", "minAvailable"), any(pod.role for pod in chosen)
     if ray and "maxUnavailable" in thing.data["spec"]:
         yield thing.wrong(("spec", "maxUnavailable"), "does not work for Ray's pods: use minAvailable with an integer")

@@ -34,6 +34,7 @@ _OF_KINDS: dict[str, dict[str, tuple[str, ...]]] = {
         "spec.sessionAffinity": ("ClientIP", "None"),
     },
     "StatefulSet": {"spec.volumeClaimTemplates.spec.accessModes": _ACCESS},
+    "Ingress": {"spec.rules.http.paths.pathType": ("Exact", "Prefix", "ImplementationSpecific")},
     "CronJob": {"spec.concurrencyPolicy": ("Allow", "Forbid", "Replace")},
 }
 """Fields by their path, and what they may say. The steps of a path go through lists."""

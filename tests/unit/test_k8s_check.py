@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 from k8s_image_mistakes import COMMANDS, ENVIRONMENT, READ, RIGHT, RUN, SERVING
-from k8s_mistakes import ARGS, BUILT_IN, JOB, MISTAKES, PATCH, RENDERED, ROUNDS, SERVICE, SHAPES
+from k8s_mistakes import ARGS, BUILT_IN, JOB, MISTAKES, PATCH, RENDERED, ROUNDS, SERVICE, SHAPES, WORKER
 from k8s_object_mistakes import EACH_OTHER, GENERAL, RUNNING
-from k8s_place_mistakes import IMAGES, OPERATOR, PLACES
+from k8s_place_mistakes import IMAGES, INGRESS_OBJECT, MANY, OPERATOR, PLACES, PROMISES
 from k8s_right import CHANGED, OF_OTHERS
 from k8s_value_mistakes import BY_DEFINITION, TWICE, VALUES
 
@@ -209,6 +209,19 @@ def test_what_the_schema_says_of_a_shape_is_not_said_again(tmp_path: Path) -> No
     assert [one.path for one in findings] == ["spec.containers[0]", "spec.volumes[0]"]
 
 
+def test_an_object_whose_shape_no_schema_tells_is_named(plain: Path, tmp_path: Path) -> None:
+    policy = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: a}\n"
+    copy = plant(
+        plain,
+        tmp_path,
+        "pvc.yaml",
+        "apiVersion",
+        f"{policy}spec: {{podSelector: {{}}, egress: [{{to: [null]}}]}}\n---\napiVersion",
+    )
+    findings, _ = check(copy, NO_CRDS)
+    assert {(Path(one.file).name, one.path) for one in findings} == {("pvc.yaml", "spec")}
+
+
 def test_a_file_that_cannot_be_read_takes_no_names_from_the_others(plain: Path, tmp_path: Path) -> None:
     copy = plant(plain, tmp_path, JOB, "metadata:\n", "metadata: [\n")
     assert [Path(one.file).name for one in check(copy, NO_CRDS)[0]] == [JOB]
@@ -249,7 +262,7 @@ EVERYWHERE = (
     | OPERATOR
 )
 
-ALONE = (PLACES | IMAGES | OPERATOR).keys() | {
+ALONE = (PLACES | IMAGES | OPERATOR | PROMISES).keys() - MANY | {
     "key twice",
     "version of Ray",
     "engine that fits no node",
@@ -264,6 +277,31 @@ def test_a_planted_mistake_is_found_without_the_definitions(name: str, plain: Pa
     said = at(findings, file, path)
     assert any(words in message for message in said), [str(finding) for finding in findings]
     assert name not in ALONE or len(findings) == 1, [str(finding) for finding in findings]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path"),
+    [
+        ("", "", ""),
+        ("pathType: Prefix", "pathType: Prefx", "pathType"),
+        ("toolace-serve-serve-svc", "toolace-srve-serve-svc", "backend.service.name"),
+    ],
+)
+def test_an_ingress_leads_to_a_service_that_is_there(
+    old: str, new: str, path: str, plain: Path, tmp_path: Path
+) -> None:
+    findings = beside(plain, tmp_path, INGRESS_OBJECT.replace(old, new).removeprefix("\n"))
+    assert [one.path for one in findings] == [f"spec.rules[0].http.paths[0].{path}"] * bool(path)
+
+
+def test_workers_have_the_credentials_of_the_head(tmp_path: Path) -> None:
+    for name in ("base", "overlays/gpu-lora"):
+        shutil.copytree(SHIPPED / name, tmp_path / "k8s" / name)
+    worker = "          - name: ray-worker\n            image: toolace-gpu\n            envFrom:\n"
+    stores = "            - secretRef: {name: object-store}\n"
+    copy = plant(tmp_path / "k8s", tmp_path, "overlays/gpu-lora/rayjob.yaml", worker + stores, worker)
+    findings, _ = check(copy, NO_CRDS)
+    assert [one.path for one in findings] == [f"{WORKER}.template.spec.containers[0].envFrom"]
 
 
 @pytest.mark.parametrize("name", CHANGED)
