@@ -17,7 +17,7 @@ PLACES: Mistakes = {
     "settings in a folder of the system": config("/etc/cfg/train.yaml"),
     "settings among what is shared": config("/usr/share/train.yaml"),
     "settings in what varies": config("/var/x.yaml"),
-    "settings of root": config("/root/x.yaml"),
+    "settings among what is served": config("/srv/x.yaml"),
     "settings on an empty disk": config("/tmp/train.yaml"),
     "settings in an empty home": config("/home/ray/train.yaml"),
     "settings in empty memory": config("/dev/shm/t.yaml"),
