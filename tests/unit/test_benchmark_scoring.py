@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmark_rows import API_REQUEST, api_bank_row, write_json
+from benchmark_rows import API_REQUEST, ace_row, api_bank_row, write_ace, write_json
 
 from toolace.cli.main import main
 from toolace.errors import ConfigError, DataError
@@ -169,6 +169,15 @@ def test_verdicts_on_standard_output_come_before_the_scores(
         subprocess.run([*command, *options], stdout=out, check=True)
     head, *said, scores = (tmp_path / "out").read_bytes().splitlines(keepends=True)
     assert head == b"of before\n" and b"".join(said) == lines and json.loads(scores)["missing"] == 1
+
+
+def test_what_the_folder_lacks_is_said_to_programs_too(data: Path, given: Callable[..., Path], tmp_path: Path) -> None:
+    category = "special_irrelevant"
+    write_ace(tmp_path / "ace", category, [ace_row("n_0")], {"n_0": ""})
+    found = score_predictions(benchmark_named("acebench"), tmp_path / "ace", given(("n_0", "a")))
+    assert found.to_json()["left_out"] == [f"{category}: 1 rows are here, the benchmark has 50"]
+    whole = score_predictions(benchmark_named("apibank"), data, given((IDS[0], "a")))
+    assert set(whole.to_json()) == {"benchmark", "categories", "scores", "missing"}
 
 
 def test_equal_ids_in_two_files_are_refused(data: Path, given: Callable[..., Path]) -> None:
