@@ -41,10 +41,9 @@ def raw(options: argparse.Namespace) -> dict[str, float]:
     model = model_config(options)
     codec = open_codec(model)
     prompts: list[Any] = [{"prompt_token_ids": list(codec.prompt(sample.chat))} for sample in load(options)]
-    import torch
     from vllm import LLM, SamplingParams
 
-    gpu = torch.cuda.is_available()
+    gpu = options.gpus > 0
     llm = LLM(
         resolve_model(model.path),
         dtype=model.dtype if model.dtype != "auto" or gpu else "float32",
@@ -52,7 +51,7 @@ def raw(options: argparse.Namespace) -> dict[str, float]:
         max_num_seqs=options.max_num_seqs,
         enforce_eager=not gpu,
         enable_prefix_caching=True,
-        **({} if gpu else {"kv_cache_memory_bytes": 2**30}),
+        **({"gpu_memory_utilization": options.gpu_memory_utilization} if gpu else {"kv_cache_memory_bytes": 2**30}),
     )
     sampling = SamplingParams(
         n=options.k, temperature=1.0, max_tokens=options.max_tokens, stop_token_ids=list(codec.stop_token_ids)
@@ -77,7 +76,7 @@ def ours(options: argparse.Namespace, folder: Path, mode: str) -> tuple[dict[str
     (counts,) = run_rollouts(
         [RolloutJob(mode, str(folder / "samples"), program, out)],
         model=model_config(options),
-        engine=EngineConfig(max_num_seqs=options.max_num_seqs),
+        engine=EngineConfig(max_num_seqs=options.max_num_seqs, gpu_memory_utilization=options.gpu_memory_utilization),
         rollout=RolloutConfig(
             shard_rows=options.shard_rows,
             gpus_per_actor=options.gpus,
@@ -102,10 +101,15 @@ def model_config(options: argparse.Namespace) -> ModelConfig:
     return ModelConfig.model_validate({"path": options.model, "max_model_len": 1024, "dtype": options.dtype})
 
 
-def run_raw(layout: str) -> dict[str, float]:
+def run_raw(layout: str, gpu: bool) -> dict[str, float]:
     """Start `raw` in a fresh process, with vLLM's own process layout or with the engine in that process."""
-    alone = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "TORCHDYNAMO_DISABLE": "1"}
-    environment = {**os.environ, "VLLM_LOGGING_LEVEL": "ERROR", **(alone if layout == "one_process" else {})}
+    environment = {**os.environ, "VLLM_LOGGING_LEVEL": "ERROR"}
+    if not gpu:
+        environment["CUDA_VISIBLE_DEVICES"] = ""
+    if layout == "one_process":
+        environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        if not gpu:  # as the package's own engine has it; on a GPU it compiles
+            environment.update(VLLM_CPU_OMP_THREADS_BIND="nobind", TORCHDYNAMO_DISABLE="1")
     command = [sys.executable, __file__, "--step", "raw", *sys.argv[1:]]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -123,13 +127,14 @@ def main() -> None:
     parser.add_argument("--shard-rows", type=int, default=64, help="rows of a shard")
     parser.add_argument("--seed", type=int, default=1, help="of the pool and of the draws")
     parser.add_argument("--actors", type=int, default=1, help="engines of ours, which share the cores between them")
-    parser.add_argument("--gpus", type=float, default=0, help="GPUs of an engine's actor")
+    parser.add_argument("--gpus", type=float, default=0, help="GPUs of an engine's actor; 0: CPU")
+    parser.add_argument("--gpu-memory-utilization", type=float, default=0.4, help="share of a GPU's memory, both sides")
     parser.add_argument("--step", choices=["raw"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.step == "raw":
         print(json.dumps(raw(options)))
         return
-    by_layout = {layout: run_raw(layout) for layout in ("as_it_comes", "one_process")}
+    by_layout = {layout: run_raw(layout, options.gpus > 0) for layout in ("as_it_comes", "one_process")}
     for layout, figures in by_layout.items():
         print(f"vllm.LLM.generate, {layout}: {figures}", flush=True)
 
