@@ -91,6 +91,18 @@ def test_variables_are_given_or_passed_on(monkeypatch: pytest.MonkeyPatch) -> No
     assert variables_of(["A=1=2", "AWS_REGION"]) == {"A": "1=2", "AWS_REGION": "eu-west-1"}
     with pytest.raises(ConfigError, match="NOT_SET_HERE=VALUE"):
         variables_of(["NOT_SET_HERE"])
+    with pytest.raises(ConfigError, match=r"--env =1: no name"):
+        variables_of(["=1"])
+
+
+def test_settings_beside_the_directory_that_is_copied_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    for place in (tmp_path, tmp_path / "work"):
+        (place / "a.yaml").write_text("name: a\nroot: /mnt/runs\n")
+    with pytest.raises(ConfigError, match=r"a\.yaml is outside .*work, .*--working-dir"):
+        what_runs(["run", "--config", "../a.yaml"], tmp_path / "work")
+    assert what_runs(["run", "--config", "../work/a.yaml"], tmp_path / "work") == ("a", "/mnt/runs/a")
+    assert what_runs(["run", "--config", str(tmp_path / "a.yaml")], tmp_path / "work") == ("a", "/mnt/runs/a")
 
 
 @pytest.mark.parametrize(("text", "name"), [("my scores/é", "my-scores"), ("a.b_c-1", "a.b_c-1"), ("//", "toolace")])
@@ -164,6 +176,15 @@ def test_a_run_that_a_job_works_on_is_refused(tmp_path: Path, status: str) -> No
         jobs_of(table).submit("demo", ["run"], place="/r/demo", working_dir=tmp_path)
     assert not table.sent
     assert jobs_of(table).submit("demo", ["run"], place="/other/demo", working_dir=tmp_path) == "demo-3"
+
+
+def test_a_place_that_a_job_of_another_name_works_on_is_refused(tmp_path: Path) -> None:
+    table = Table(("other-1", "RUNNING", "/r/demo", "other"), ("gone-1", "STOPPED", "/r/free", "gone"))
+    with pytest.raises(ClusterError, match=r"other-1 is running.*works on /r/demo.*--name other-1 --follow"):
+        jobs_of(table).submit("demo", ["run"], place="/r/demo", working_dir=tmp_path)
+    assert not table.sent
+    assert jobs_of(table).submit("demo", ["run"], place="/r/free", working_dir=tmp_path) == "demo-1"
+    assert jobs_of(table).submit("data", ["data"], working_dir=tmp_path) == "data-1", "without a place nothing is known"
 
 
 def test_an_attempt_of_one_run_is_not_taken_for_another_run(tmp_path: Path) -> None:
@@ -323,6 +344,7 @@ def run_in(root: str) -> list[str]:
     ("arguments", "match"),
     [
         ((), "give the run"),
+        (("--", "submit", "--name", "demo", "--status"), "a job cannot submit"),
         (("--name", "demo"), "nothing to do with demo"),
         (("--stop", "--follow", "--name", "demo"), "--stop goes with neither"),
         (("--", "run", "--config", "configs/demo.yaml"), "would be lost"),
@@ -386,6 +408,24 @@ def test_a_silent_dashboard_is_told_at_once(tmp_path: Path) -> None:
 def test_a_dashboard_that_falls_silent_ends_every_request(act: Any, match: str) -> None:
     with dashboard() as one, pytest.raises(ClusterError, match=f"^cannot {match}"):
         act(jobs_at(one))
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.usefixtures("own_address")
+@pytest.mark.parametrize("said", [{}, [], None, {"version": 4}], ids=repr)
+def test_what_is_not_a_dashboard_is_told(said: Any) -> None:
+    with dashboard(version=said) as one:
+        match = rf"^cannot reach the cluster at {one.address}: .*not Ray's dashboard.*--address http://HEAD:8265"
+        with pytest.raises(ClusterError, match=match):
+            Jobs(one.address)
+    with dashboard({"GET /api/jobs/": None}) as one, pytest.raises(ClusterError, match="not Ray's dashboard"):
+        jobs_at(one, 30).latest("demo")
+
+
+@pytest.mark.usefixtures("own_address")
+def test_an_address_that_is_no_dashboards_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"ftp://x is none: --address http://HEAD:8265"):
+        Jobs("ftp://x")
 
 
 @pytest.mark.timeout(60)

@@ -104,8 +104,12 @@ def what_runs(command: Sequence[str], working_dir: Path) -> tuple[str | None, st
     """
     if not command:
         return None, None
+    if command[0] == "submit":
+        raise ConfigError("a job cannot submit: give the command itself after -- (toolace submit -- run --config FILE)")
     options = options_of(command)
     file = working_dir / options["config"] if options.get("config") else None
+    if file is not None and not Path(options["config"]).is_absolute():
+        check_copied(file, working_dir)
     overrides = list(options.get("set_") or ())
     if command[0] in ("run", "evolve"):
         settings = run_settings(file, overrides)
@@ -140,6 +144,15 @@ def options_of(command: Sequence[str]) -> dict[str, Any]:
     return dict(context.params)
 
 
+def check_copied(file: Path, working_dir: Path) -> None:
+    """Refuse a file that is beside the working directory: the job has a copy of that one alone."""
+    if not file.resolve().is_relative_to(working_dir.resolve()):
+        raise ConfigError(
+            f"{file} is outside {working_dir.resolve()}, of which the job gets a copy. Move it there, or give the "
+            "directory that holds both with --working-dir"
+        )
+
+
 def check_reachable(place: str) -> None:
     """Refuse a place that depends on the working directory, which on the cluster is a copy that does not stay."""
     if is_relative(place):
@@ -154,6 +167,8 @@ def variables_of(given: Sequence[str]) -> dict[str, str]:
     found = {}
     for one in given:
         key, separator, value = one.partition("=")
+        if not key:
+            raise ConfigError(f"--env {one}: no name before the '='. Write --env KEY=VALUE")
         if not separator and key not in os.environ:
             raise ConfigError(f"--env {key}: it is not set here. Set it, or write --env {key}=VALUE")
         found[key] = value if separator else os.environ[key]

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from json import JSONDecodeError
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -74,6 +75,12 @@ class Jobs:
         self._where = address or os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS") or "auto"
         from ray.job_submission import JobSubmissionClient
 
+        scheme, separator, _ = self._where.partition("://")
+        if separator and scheme not in ("http", "https"):
+            raise ConfigError(
+                f"jobs are submitted to a cluster's dashboard, and {self._where} is none: --address http://HEAD:8265, "
+                "or RAY_API_SERVER_ADDRESS"
+            )
         with self._explained("reach"):
             if "://" not in self._where:
                 knock(self._where, KNOCK_S)
@@ -132,14 +139,16 @@ class Jobs:
     ) -> str:
         """Submit `toolace COMMAND` and return the attempt's id.
 
-        `place` is the directory of the run, by which a living attempt of it is found, and refused. `working_dir` is
-        copied to the cluster, but for what its .gitignore and .rayignore name. The driver runs on the head, or, with
-        `cpus`, on a node that has so many.
+        `place` is the directory of the run: a living attempt that works there is refused, whatever its run is called.
+        `working_dir` is copied to the cluster, but for what its .gitignore and .rayignore name. The driver runs on the
+        head, or, with `cpus`, on a node that has so many.
         """
         if not working_dir.is_dir():
             raise ConfigError(f"no directory {working_dir} to copy to the cluster. Give another one with --working-dir")
-        attempts = _attempts(self._jobs(), name)
+        jobs = self._jobs()
+        attempts = _attempts(jobs, name)
         refuse_living(name, place, attempts)
+        refuse_living(name, place, [one for one in map(_attempt, jobs) if place and one.place])
         attempt = f"{name}-{attempts[-1].number + 1 if attempts else 1}"
         with self._explained(f"submit {attempt} to"):
             try:
@@ -246,6 +255,12 @@ class Jobs:
                 "head is not short of memory, and that this machine reaches its dashboard: --address "
                 "http://HEAD:8265, or RAY_ADDRESS"
             ) from error
+        except (AttributeError, KeyError, TypeError, JSONDecodeError) as error:  # Ray's client trusts any answer
+            raise ClusterError(
+                f"cannot {doing} the cluster at {self._where}: what answers there is not Ray's dashboard, or one of "
+                f"another version ({type(error).__name__}: {_first(error)}). Give the dashboard's address, as "
+                "--address http://HEAD:8265"
+            ) from error
         except (RuntimeError, ValueError, OSError) as error:
             raise ClusterError(f"cannot {doing} the cluster at {self._where}: {_first(error)}") from error
 
@@ -258,7 +273,7 @@ def refuse_living(name: str, place: str, attempts: Sequence[Attempt]) -> None:
             since = f" since {_clock(attempt.started)}" if attempt.started else ""
             raise ClusterError(
                 f"{attempt.id} is {attempt.status.lower()}{since} and works on {place or name}. Follow it (toolace "
-                f"submit --name {name} --follow), stop it (--stop), or give the other run another name"
+                f"submit --name {attempt.id} --follow), stop it (--stop), or give the other run another name"
             )
 
 
