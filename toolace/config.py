@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from toolace.errors import ConfigError
+from toolace.processor import native_bf16
 from toolace.setting_errors import describe_errors
 from toolace.settings_file import parse_yaml, read_settings
 
@@ -229,7 +230,9 @@ class TrainConfig(Section):
     """Tokens, padding included, of one micro-batch on one worker; a longer row goes alone."""
     max_length: int = Field(2048, ge=16)
     """Longer rows are left out and counted."""
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """`auto`: bf16 on GPUs and on processors that compute it themselves; fp32 on others, where bf16 takes many times
+    as long. Looked up where the training is started: name the precision where workers have another processor."""
     zero_stage: Literal[0, 1, 2, 3] = 2
     gradient_checkpointing: bool = False
     workers: int = Field(1, ge=1)
@@ -245,6 +248,13 @@ class TrainConfig(Section):
     no_progress_s: float = Field(1800, gt=0)
     """Restart the worker group when it has not taken a step, saved a checkpoint, loaded or exported the model for this
     long, seconds; also the time that it may wait for its CPUs and GPUs."""
+
+    def settled(self) -> TrainConfig:
+        """The same with the precision that `auto` stands for."""
+        if self.precision != "auto":
+            return self
+        native = self.gpus_per_worker > 0 or native_bf16()
+        return self.model_copy(update={"precision": "bf16" if native else "fp32"})
 
 
 class RefineConfig(Section):

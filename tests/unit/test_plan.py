@@ -228,7 +228,7 @@ BIG = ModelSize(8 * 10**9, "here", kv_values=65536, linear=(("layers.0.up_proj",
     ],
 )
 def test_training_memory_of_a_worker(overrides: list[str], expected: float) -> None:
-    train = load_config(None, [f"train.{override}" for override in overrides]).train
+    train = load_config(None, [f"train.{override}" for override in ("precision=bf16", *overrides)]).train
     assert f"= {8e9 * expected / 2**30:,.2f} GiB" in training_memory(train, BIG)
 
 

@@ -245,7 +245,7 @@ def _training(facts: CardFacts) -> str:
         "last losses by what rows teach": by_kind if len(losses) > 1 else "",
         "learning rate": f"{settings['lr']:g}, {settings.get('schedule', '')}" if "lr" in settings else "",
         "rows a step": _count(settings.get("global_batch")),
-        "precision": settings.get("precision", ""),
+        "precision": train.get("precision") or settings.get("precision", ""),
         "seed": "" if facts.seed is None else str(facts.seed),
         "toolace": " ".join(part for part in (facts.toolace, facts.revision and f"at {facts.revision}") if part),
         "versions": versions,

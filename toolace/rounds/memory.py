@@ -55,7 +55,7 @@ def training_memory(train: TrainConfig, size: ModelSize) -> str:
         return "a training worker: not known, as the size of the model is not"
     stage, workers = train.zero_stage, train.workers
     trained = size.parameters if train.method == "full" else adapter_parameters(train, size)
-    value = 2 if train.precision == "bf16" else 4
+    value = 2 if train.settled().precision == "bf16" else 4
     if stage == 0:  # the optimizer works on float32 weights directly
         frozen = 0 if train.method == "full" else size.parameters * value
         weights, gradients, optimizer = frozen + trained * 4.0, trained * 4.0, float(trained * ADAM_BYTES)

@@ -321,5 +321,6 @@ def _result(
         last_loss_by_kind=tenth_by_kind(records[::-1]),
         seconds=round(sum(record["seconds"] for record in records) + export_s, 3),
         workers=worker.world_size,
+        precision=spec.settings.precision,
         key=spec.key,
     )

@@ -23,6 +23,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerF
 from toolace.data.synthetic import generate
 from toolace.data.synthetic_tools import Split
 from toolace.errors import TrainingError
+from toolace.processor import native_bf16
 from toolace.training.scratch_cache import cached_base, checkpoint_folder, recipe_hash, work_folder
 from toolace.training.scratch_config import TinyBaseConfig
 from toolace.training.scratch_data import Batch, Corpus, exercise, train_tokenizer
@@ -38,6 +39,7 @@ class Trainer:
     def __init__(self, config: TinyBaseConfig, tokenizer: PreTrainedTokenizerFast) -> None:
         self.config = config
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.autocast = self.device == "cuda" or native_bf16()
         self.model = build_model(config, tokenizer).to(self.device)
         self.forward = Forward(self.model, config.compiled and self.device == "cpu")
         self.corpus = Corpus(config, tokenizer)
@@ -61,7 +63,7 @@ class Trainer:
     def train_step(self, batch: Batch) -> float:
         """One update; returns the mean loss over the answers' tokens (nats)."""
         batch = batch.to(self.device)
-        with torch.autocast(self.device, dtype=torch.bfloat16):
+        with torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.autocast):
             hidden = self.forward(batch.ids)
             logits = self.model.lm_head(hidden.flatten(0, 1)[batch.places])
         loss = functional.cross_entropy(logits.float(), batch.targets)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from toolace.config import TrainConfig
 from toolace.storage import digest
@@ -24,7 +24,10 @@ class TrainSpec(_Frozen):
     model: str
     tokens: str
     out: str
-    settings: TrainConfig = TrainConfig()
+    settings: Annotated[TrainConfig, AfterValidator(TrainConfig.settled)] = Field(
+        default_factory=lambda: TrainConfig().settled()
+    )
+    """Their precision is settled here, so that all workers, and those that resume, have the same."""
     seed: int = 0
     chat_template: str | None = None
     """Template text to export with the tokenizer; unset: the model's own."""
@@ -76,4 +79,5 @@ class TrainResult(_Frozen):
     last_loss_by_kind: dict[str, float] = {}
     seconds: float
     workers: int
+    precision: str = ""
     key: str = ""
