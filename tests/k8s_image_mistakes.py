@@ -117,7 +117,47 @@ ENVIRONMENT: Mistakes = {
 OURS = "serve_apps.refine:build_app"
 ELSEWHERE = "toolace.serving.app:build_app"
 
+
+def deployed(said: str, path: str, words: str) -> tuple[str, str, str, str, str]:
+    """A deployment of the application says more."""
+    deployments = f"      deployments: [{{name: ingress, {said}}}]\n"
+    return SERVICE, IMPORT, f"{deployments}{IMPORT}", f"{APPLICATION}.deployments[0].{path}", words
+
+
+POLICY = "autoscaling_config.policy.policy_function"
+NOPE = "toolace.serving.scaling:Nope"
+
+
+def policy(name: str, words: str) -> tuple[str, str, str, str, str]:
+    """A deployment scales by a function."""
+    return deployed(f'autoscaling_config: {{policy: {{policy_function: "{name}"}}}}', POLICY, words)
+
+
 SERVING: Mistakes = {
+    "router that is none": deployed(
+        'request_router_config: {request_router_class: "ray.serve.nope:X"}',
+        "request_router_config.request_router_class", "no module 'ray.serve.nope'",
+    ),
+    "policy of scaling that is none": policy(NOPE, "has no 'Nope'"),
+    "policy of scaling in a checkout": policy("tests.conftest:Nope", "no module 'tests.conftest'"),
+    "policy of scaling without a name": policy("scaling", "is no import path"),
+    "policy of an application": (
+        SERVICE, IMPORT, f'      autoscaling_policy: {{policy_function: "{NOPE}"}}\n{IMPORT}',
+        f"{APPLICATION}.autoscaling_policy.policy_function", "has no 'Nope'",
+    ),
+    "actor of a deployment": deployed(
+        "deployment_actors: [{name: a, actor_class: 'toolace.nope:A'}]",
+        "deployment_actors[0].actor_class", "no module",
+    ),
+    "fewest replicas above most": deployed(
+        "autoscaling_config: {min_replicas: 5, max_replicas: 2}", "autoscaling_config", "max_replicas (2) must be",
+    ),
+    "first replicas above the usual most": deployed(
+        "num_replicas: auto, autoscaling_config: {initial_replicas: 101}", "autoscaling_config", "max_replicas (100)",
+    ),
+    "deployment without its shape": (
+        SERVICE, IMPORT, f"      deployments: [ingress]\n{IMPORT}", "spec.serveConfigV2", "cannot read it",
+    ),
     "argument of the builder in the package": (
         SERVICE, f"{OURS}\n      args:\n", f"{ELSEWHERE}\n      args:\n        max_round_cap: 3\n",
         f"{ARGS}.max_round_cap", "max_round_cap",

@@ -23,7 +23,23 @@ def environment(names: str, command: str) -> Changes:
     return (JOB, RAY_HEAD, f"{RAY_HEAD}            env: [{given}]\n"), (JOB, RUN, command)
 
 
+IMPORT = "      import_path: serve_apps.refine:build_app\n"
+
+
+def deployed(said: str, application: str = "") -> Changes:
+    """The application says more, and of a deployment."""
+    return ((SERVICE, IMPORT, f"      {application}deployments: [{{name: ingress, {said}}}]\n{IMPORT}"),)
+
+
 CHANGED: dict[str, Changes] = {
+    "a policy of scaling that comes with a zip": deployed(
+        'autoscaling_config: {policy: {policy_function: "autoscaling_policy:scheduled_batch_processing_policy"}}',
+        'runtime_env: {working_dir: "https://example.com/code.zip"}\n      ',
+    ),
+    "a policy of scaling of Ray, and more replicas than one": deployed(
+        'num_replicas: auto, autoscaling_config: {min_replicas: 2, policy: {policy_function: '
+        '"ray.serve.autoscaling_policy:default_autoscaling_policy"}}',
+    ),
     "a disk that a container before it fills": filled(
         f"          containers:\n{RAY_HEAD}",
         f"          initContainers:\n          - {{name: a, GIVEN}}\n          containers:\n{RAY_HEAD}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import typing
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 from k8s.check import runtime_env
 from k8s.check.documents import NotReadError, read
 from k8s.check.findings import Finding, Path, Thing, find
-from k8s.check.image import Image, image_for, image_of, importable, source_of
+from k8s.check.image import image_for, image_of
+from k8s.check.import_paths import brings_code, import_problem, of_deployments, without_imports
 from k8s.check.mounted import Mounted
 from k8s.check.ray_objects import main_container, pods_of
 from k8s.check.rendering import Scene
@@ -38,10 +38,13 @@ def _service(thing: Thing, scene: Scene) -> Iterator[Finding]:
     from ray.serve.schema import ServeDeploySchema
 
     try:
-        ServeDeploySchema.model_validate(loaded)
+        ServeDeploySchema.model_validate(without_imports(loaded))
     except ValidationError as error:
         for item in error.errors():
             yield thing.wrong((*WHERE, *item["loc"]), f"{item['msg']} (Ray Serve's schema)")
+        return
+    except (AttributeError, TypeError, ValueError) as error:  # what its validators take for granted
+        yield thing.wrong(WHERE, f"Ray Serve's schema cannot read it: {error}")
         return
     for path in unknown_fields(ServeDeploySchema, loaded):
         yield thing.wrong((*WHERE, *path), f"there is no field {path[-1]!r} here (Ray Serve's schema)")
@@ -49,6 +52,7 @@ def _service(thing: Thing, scene: Scene) -> Iterator[Finding]:
     if not applications:
         yield thing.wrong((*WHERE, "applications"), "no application: there is nothing to serve")
     for index, application in enumerate(applications):
+        yield from _scaling(thing, (*WHERE, "applications", index, "deployments"), application.get("deployments") or ())
         yield from _application(thing, scene, loaded, (*WHERE, "applications", index), application)
     yield from _http(thing, loaded)
     if thing.get("spec", "excludeHeadPodFromServeSvc") and loaded.get("proxy_location") in ("HeadOnly", "Disabled"):
@@ -85,6 +89,24 @@ def _models(annotation: Any) -> list[Any]:
     return found if len(found) == 1 else []
 
 
+def _scaling(thing: Thing, path: Path, deployments: Any) -> Iterator[Finding]:
+    """How deployments scale: Serve's schema takes any mapping there, and its controller refuses what does not fit."""
+    from pydantic import ValidationError
+    from ray.serve.config import AutoscalingConfig
+
+    for index, deployment in enumerate(deployments):
+        given = deployment.get("autoscaling_config")
+        if not isinstance(given, dict):
+            continue
+        usual = {"min_replicas": 1, "max_replicas": 100} if deployment.get("num_replicas") == "auto" else {}
+        try:
+            AutoscalingConfig.model_validate(without_imports(usual | given))
+        except ValidationError as error:
+            for item in error.errors():
+                where = (*path, index, "autoscaling_config", *item["loc"])
+                yield thing.wrong(where, f"{item['msg']} (Ray Serve's AutoscalingConfig)")
+
+
 def _http(thing: Thing, loaded: dict[str, Any]) -> Iterator[Finding]:
     options = loaded.get("http_options") or {}
     if options.get("host", "0.0.0.0") in ("127.0.0.1", "localhost"):
@@ -116,45 +138,14 @@ def _application(
             yield thing.wrong((*where, *inner), said)
     target = str(application.get("import_path", ""))
     image = image or (image_for("", target) if head else None)
-    if image is None or application.get("runtime_env", {}).get("working_dir"):
+    if image is None:
+        return
+    for inner, text, brought in of_deployments(application):
+        if not brought and (problem := import_problem(image, text)):
+            yield thing.wrong((*path, *inner), problem)
+    if brings_code(application.get("runtime_env")):
         return
     if problem := import_problem(image, target):
         yield thing.wrong((*path, "import_path"), problem)
     elif target.replace(":", ".") in BUILDERS:
         yield from check_app(thing, scene, path, application, loaded)
-
-
-def import_problem(image: Image, target: str) -> str | None:
-    """What is wrong with an import path `module:name` in an image."""
-    module, colon, name = target.partition(":")
-    if not colon:
-        module, _, name = target.rpartition(".")
-    file, theirs = image.module(module), False
-    if file is None:
-        top = module.partition(".")[0]
-        theirs = top not in ("serve_apps", "ray_jobs", "toolace", "k8s", "tests", "benchmarks") and importable(module)
-        if not theirs:
-            return f"the image has no module {module!r}"
-        file = source_of(module)
-    if file is None or (theirs and importable(f"{module}.{name}")):
-        return None
-    names = _names(ast.parse(file.read_text(encoding="utf-8")).body)
-    return None if name in names or not names.isdisjoint(("*", "__getattr__")) else f"{module} has no {name!r}"
-
-
-def _names(body: list[ast.stmt]) -> set[str]:
-    """What the statements of a module, and those in its conditions, bind; `*` where that is not written there."""
-    names: set[str] = set()
-    for node in body:
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            names.add(node.name)
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            names.update((alias.asname or alias.name).partition(".")[0] for alias in node.names)
-        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            names.update(one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name))
-        for part in ("body", "orelse", "finalbody", "handlers"):
-            if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-                inner = getattr(node, part, [])
-                names |= _names([*inner, *(one for each in inner for one in getattr(each, "body", []))])
-    return names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -129,6 +130,22 @@ def test_the_command_prints_a_line_a_finding_and_ends_with_one(plain: Path, tmp_
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
     assert done.stdout == f"{copy / JOB}: spec.backoffLimit: -1 is below 0 (RayJob train)\n"
+
+
+def test_nothing_that_a_manifest_names_is_run(plain: Path, tmp_path: Path) -> None:
+    """Neither what an import path names nor a module that has the name of a library's, both beside the manifest."""
+    policy = 'deployments: [{name: ingress, autoscaling_config: {policy: {policy_function: "evil:run"}}}]'
+    copy = plant(plain, tmp_path, SERVICE, "import_path:", f"{policy}\n      import_path:")
+    for name in ("evil", "yaml"):
+        (copy / f"{name}.py").write_text(f"open({str(tmp_path / 'was-run')!r}, 'w')\n", encoding="utf-8")
+    command = [sys.executable, "-m", "k8s.check", ".", "--crds", str(NO_CRDS)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    field = "deployments[0].autoscaling_config.policy.policy_function"
+    wrong = f"spec.serveConfigV2.applications[0].{field}: the image has no module 'evil' (RayService toolace-serve)"
+    assert done.stdout == f"{SERVICE}: {wrong}\n"
+    assert not (tmp_path / "was-run").exists()
 
 
 def test_a_folder_without_manifests_is_refused(tmp_path: Path) -> None:
