@@ -198,6 +198,9 @@ MISTAKES: Mistakes = {
 SHAPES: Mistakes = {
     "unknown field": (JOB, "backoffLimit: 2", "backofLimit: 2", "spec.backofLimit", "no field 'backofLimit'"),
     "wrong type": (JOB, "  backoffLimit: 2", "  backoffLimit: two", "spec.backoffLimit", "integer"),
+    "keys that are no text": (
+        JOB, "backoffLimit: 2", "backofLimit: 2\n  on: 2\n  1: 2", "spec.True", "no field True",
+    ),
     "unknown choice": (JOB, "version: v2", "version: v3", f"{CLUSTER}.autoscalerOptions.version", "'v3' is not one of"),
     "old version": (JOB, "ray.io/v1\n", "ray.io/v1alpha1\n", "apiVersion", "no version 'v1alpha1'"),
     "field deep inside": (
@@ -214,6 +217,7 @@ BUILT_IN: Mistakes = {
         "spec.minAvailabel",
         "no field 'minAvailabel'",
     ),
+    "keys that are no text": (REDIS, "  ports:", "  on: 2\n  foo: 2\n  ports:", "spec.foo", "no field 'foo'"),
     "unknown kind of Kubernetes": (REDIS, "kind: StatefulSet", "kind: StatefullSet", "kind", "has no StatefullSet"),
     "wrong type of Kubernetes": (REDIS, "replicas: 1", 'replicas: "1"', "spec.replicas", "integer"),
 }

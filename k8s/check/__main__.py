@@ -11,12 +11,11 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from k8s.check.contents import check_contents, foreign_images
 from k8s.check.documents import shown
-from k8s.check.findings import Finding, Thing
+from k8s.check.findings import Finding
 from k8s.check.image import ROOT
 from k8s.check.lists import check_lists
 from k8s.check.network import check_network
@@ -31,6 +30,7 @@ from k8s.check.schemas import Schemas
 from k8s.check.selectors import check_policy_labels, check_selectors
 from k8s.check.serving import check_serving
 from k8s.check.start import check_start
+from k8s.check.unchecked import checked, checked_alone
 from k8s.check.values import check_values
 from toolace.errors import ToolaceError
 
@@ -54,7 +54,6 @@ PARTS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
 
 ACROSS = (check_references, check_selectors, check_ports, check_network)
 """Parts that look for names, of which some are missing where a file could not be read."""
-_SHAPES = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError)
 _SEVERAL = ("entrypoint", "command", "args", "spec.ingress", "spec.egress", "annotations[toolace/expects]")
 """Fields in which more than one thing may be wrong."""
 
@@ -71,17 +70,18 @@ def check(folder: Path, crds: Path = CRDS) -> tuple[list[Finding], set[str]]:
             schemas.declare(thing)
     told: list[Finding] = []
     for scene in scenes:
-        told += (one for thing in scene.things for one in schemas.check(thing))
+        for thing in scene.things:
+            told += checked_alone(schemas.check, thing)
         for part in PARTS:
             if not (scene.partial and part in ACROSS):
-                findings += _sound(part, scene, told)
+                findings += checked(part, scene, told)
     if not any(scene.partial for scene in scenes):
         everything = Scene(shown(folder), [thing for scene in scenes for thing in scene.things])
-        findings += _sound(lambda one: check_policy_labels([one]), everything, told)
+        findings += checked(lambda one: check_policy_labels([one]), everything, told)
     findings = told + findings
     foreign: set[str] = set()
     for scene in scenes:
-        with suppress(*_SHAPES):
+        with suppress(Exception):  # of which the parts speak
             foreign.update(foreign_images(scene))
     named = ", ".join(sorted(foreign))
     unread = f"what is in {named}: no images of cluster/, so commands and variables there are not checked"
@@ -93,29 +93,6 @@ def _one_each(findings: list[Finding]) -> list[Finding]:
     first = {(one.file, one.path, one.message.rpartition("(")[2]): one for one in reversed(findings)}
     several = [one for one in findings if one.path == "." or one.path.endswith(_SEVERAL)]
     return sorted({*first.values(), *several})
-
-
-def _sound(part: Callable[[Scene], Iterator[Finding]], scene: Scene, known: list[Finding]) -> Iterator[Finding]:
-    """The findings of a part; an object without the shape of its kind, which its schema tells, ends it early."""
-    try:
-        yield from part(scene)
-    except _SHAPES as error:
-        thing = _without_shape(part, scene)
-        said = f"an object has not the shape of its kind, so checking ended early: {error}"
-        if thing is None:
-            yield Finding(scene.file, ".", said)
-        elif not any(one.file == thing.sources[-1].file for one in known):
-            yield thing.wrong(["spec"], said)
-
-
-def _without_shape(part: Callable[[Scene], Iterator[Finding]], scene: Scene) -> Thing | None:
-    """The object without which a part does not end early."""
-    for thing in scene.things:
-        others = replace(scene, things=[one for one in scene.things if one is not thing])
-        with suppress(*_SHAPES):
-            list(part(others))
-            return thing
-    return None
 
 
 def main() -> None:
@@ -135,7 +112,7 @@ def main() -> None:
     for finding in findings:
         print(finding)
     print(f"{len(findings)} findings in {arguments.folder}", file=sys.stderr)
-    sys.exit(1 if findings else 0)
+    sys.exit(2 if any(one.unchecked for one in findings) else 1 if findings else 0)
 
 
 if __name__ == "__main__":

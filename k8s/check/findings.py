@@ -11,11 +11,15 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, order=True)
 class Finding:
-    """One thing that is wrong. `file` as it was given, `path` in the document."""
+    """One thing that is wrong. `file` as it was given, `path` in the document.
+
+    `unchecked`: it says that something could not be checked.
+    """
 
     file: str
     path: str
     message: str
+    unchecked: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.file}: {self.path}: {' '.join(self.message.split())}"
@@ -110,7 +114,7 @@ def write(path: Iterable[str | int]) -> str:
     """`spec.containers[0].image`; a key with dots or slashes in brackets; `.` for the document itself."""
     text = ""
     for key in path:
-        if isinstance(key, int) or "." in key or "/" in key:
+        if isinstance(key, int) or "." in str(key) or "/" in str(key):
             text += f"[{key}]"
         else:
             text += f".{key}" if text else key

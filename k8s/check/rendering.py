@@ -38,7 +38,7 @@ class Scene:
     @cached_property
     def expanded(self) -> frozenset[str]:
         """Variables that commands and other texts of the objects expand themselves: these may have any name."""
-        found = _EXPANDED.finditer(json.dumps([thing.data for thing in self.things], default=str))
+        found = _EXPANDED.finditer(json.dumps([thing.data for thing in self.things], default=str, skipkeys=True))
         return frozenset(name for one in found for name in one.groups() if name)
 
 

@@ -162,8 +162,9 @@ def _errors(thing: Thing, validator: Any) -> Iterator[Finding]:
     for error in validator.iter_errors(thing.data):
         path: list[str | int] = list(error.absolute_path)
         if error.validator == "additionalProperties" and isinstance(error.instance, dict):
-            for key in sorted(error.instance.keys() - error.schema.get("properties", {}).keys()):
-                yield thing.wrong([*path, key], f"there is no field {key!r} here")
+            # YAML reads `on` and `1` as keys that are no text, which no schema has.
+            for key in sorted(error.instance.keys() - error.schema.get("properties", {}).keys(), key=str):
+                yield thing.wrong([*path, str(key)], f"there is no field {key!r} here")
         elif error.validator == "required":
             missing = [name for name in error.validator_value if name not in error.instance]
             for name in missing:

@@ -20,8 +20,10 @@ from k8s_place_mistakes import IMAGES, INGRESS_OBJECT, MANY, OPERATOR, PLACES, P
 from k8s_right import CHANGED, OF_OTHERS
 from k8s_value_mistakes import BY_DEFINITION, TWICE, VALUES
 
+from k8s.check import __main__ as command
 from k8s.check.__main__ import CRDS, check
 from k8s.check.findings import Finding
+from k8s.check.rendering import Scene
 from k8s.check.rules import CEL_RULES
 from k8s.check.served_app import ENGINE, INGRESS
 from k8s.check.variables import unknown
@@ -215,6 +217,28 @@ def test_objects_without_their_shape_end_a_part_and_not_the_check(plain: Path, t
     findings, _ = check(copy, NO_CRDS)
     assert at(findings, JOB, "spec.backoffLimit")
     assert any("checking ended early" in one.message and one.path == "spec" for one in findings)
+
+
+def test_an_object_that_no_part_can_read_is_named_and_the_others_are_checked(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def part(scene: Scene) -> Iterator[Finding]:
+        for thing in scene.things:
+            if thing.name in ("redis", "store") and thing.get("spec"):
+                raise RuntimeError("this is new")
+            yield thing.wrong(["metadata"], "seen")
+
+    copy = plant(plain, tmp_path, JOB, "backoffLimit: 2", "backoffLimit: -1")
+    monkeypatch.setattr(command, "PARTS", (part, *command.PARTS))
+    monkeypatch.setattr(sys, "argv", ["check", str(copy), "--crds", str(NO_CRDS)])
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("could not be checked" in line and "this is new (RuntimeError)" in line for line in lines) == 4
+    assert any("pvc.yaml: spec: the object could not be checked" in line for line in lines)
+    assert any("rayjob.yaml: spec.backoffLimit: -1 is below 0" in line for line in lines)
+    assert any("rayservice.yaml: metadata: seen" in line for line in lines)
 
 
 def test_what_the_schema_says_of_a_shape_is_not_said_again(tmp_path: Path) -> None:
