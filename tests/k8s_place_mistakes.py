@@ -79,6 +79,11 @@ def deletion(strategy: str, path: str, words: str) -> tuple[str, str, str, str, 
     return JOB, END_OF_JOB, f"  deletionStrategy: {{{strategy}}}\n", f"spec.deletionStrategy.{path}", words
 
 
+def asks(said: str, path: str, words: str) -> tuple[str, str, str, str, str]:
+    """The entrypoint asks for something."""
+    return JOB, "  backoffLimit: 2\n", f"  backoffLimit: 2\n  {said}\n", f"spec.{path}", words
+
+
 FAILED = "condition: {jobStatus: FAILED, ttlSeconds: "
 STARTS = '{num-cpus: "0", dashboard-host'
 OPERATOR: Mistakes = {
@@ -92,6 +97,20 @@ OPERATOR: Mistakes = {
     "job deleted before its cluster": deletion(
         f"deletionRules: [{{policy: DeleteSelf, {FAILED}1}}}}, {{policy: DeleteCluster, {FAILED}100}}}}]",
         "deletionRules[0].condition.ttlSeconds", "before DeleteCluster",
+    ),
+    "cores below nothing": asks("entrypointNumCpus: -1", "entrypointNumCpus", "-1 is below 0"),
+    "devices below nothing": asks("entrypointNumGpus: -0.5", "entrypointNumGpus", "-0.5 is below 0"),
+    "cores that no node has": asks("entrypointNumCpus: 64", "entrypointNumCpus", "no node of the cluster has more 4"),
+    "devices that no node has": asks("entrypointNumGpus: 1", "entrypointNumGpus", "no node of the cluster has more 0"),
+    "resources that are no object": asks("entrypointResources: '[1]'", "entrypointResources", "not a JSON object of"),
+    "resources that are no numbers": asks(
+        """entrypointResources: '{"disk": "1"}'""", "entrypointResources", "not a JSON object of numbers"
+    ),
+    "resources below nothing": asks(
+        """entrypointResources: '{"disk": -1}'""", "entrypointResources", "-1 of 'disk' is below 0"
+    ),
+    "resources that no group has": asks(
+        """entrypointResources: '{"disk": 1}'""", "entrypointResources", "1 of 'disk', but no group"
     ),
     "resources of the start": (
         JOB, STARTS, STARTS.replace("{", "{resources: '{a:1', "),

@@ -64,6 +64,11 @@ CHANGED: dict[str, Changes] = {
         (JOB, STARTS, STARTS.replace("{", r"{resources: '" + r'"{\"disk\": 2}"' + "', ")),
         (JOB, "rayStartParams: {}", "rayStartParams: {resources: '{\"disk\": 2}'}"),
     ),
+    "what an entrypoint asks for": (
+        (JOB, "  backoffLimit: 2\n", "  backoffLimit: 2\n  entrypointNumCpus: 4\n  entrypointNumGpus: 0.5\n"
+         """  entrypointResources: '{"disk": 1.5, "node:__internal_head__": 0.001}'\n"""),
+        (JOB, "rayStartParams: {}", """rayStartParams: {num-gpus: "1", resources: '{"disk": 2}'}"""),
+    ),
     "images for other hardware": (
         (JOB, RAY_HEAD + IMAGE, f"{RAY_HEAD}            image: rayproject/ray:2.60.0"),
         (JOB, RAY_WORKER + IMAGE, f"{RAY_WORKER}            image: rayproject/ray:2.60.0-gpu"),

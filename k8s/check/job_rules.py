@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from k8s.check.findings import Finding, Path, Thing
+from k8s.check.room import check_entrypoint
 
 _MODES = ("K8sJobMode", "HTTPMode", "SidecarMode", "InteractiveMode")
 _OF_CLUSTERS = ("DeleteWorkers", "DeleteCluster")
@@ -109,13 +110,22 @@ def _order(thing: Thing, places: list[Path]) -> Iterator[Finding]:
 
 
 def _entrypoint_resources(thing: Thing) -> Iterator[Finding]:
-    text = thing.get("spec", "entrypointResources")
-    if text is None:
-        return
+    where = ("spec", "entrypointResources")
+    text = thing.get(*where)
+    asked: dict[str, Any] = {}
     try:
-        value = json.loads(text)
+        asked = {} if text is None else json.loads(text)
     except (TypeError, ValueError) as error:
-        yield thing.wrong(["spec", "entrypointResources"], f"is not JSON: {error}")
+        yield thing.wrong(where, f"is not JSON: {error}")
+    if not isinstance(asked, dict) or any(isinstance(one, bool | str | list | dict | None) for one in asked.values()):
+        yield thing.wrong(where, f"{text!r} is not a JSON object of numbers, such as '{{\"disk\": 2}}'")
         return
-    if not isinstance(value, dict):
-        yield thing.wrong(["spec", "entrypointResources"], "is not a JSON object of resources")
+    below = [(where, f"{value} of {name!r}", value) for name, value in asked.items()]
+    for field in ("entrypointNumCpus", "entrypointNumGpus"):
+        value = thing.get("spec", field)
+        below += [(("spec", field), str(value), value)] if isinstance(value, int | float) else []
+    wrong = [(path, said) for path, said, value in below if value < 0]
+    for path, said in wrong:
+        yield thing.wrong(path, f"{said} is below 0")
+    if not wrong:
+        yield from check_entrypoint(thing)

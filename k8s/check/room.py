@@ -7,12 +7,13 @@ from typing import Any
 
 from k8s.check.findings import Finding, Path, Thing, find
 from k8s.check.quantities import amount
-from k8s.check.ray_objects import groups_of, main_container, pods_of
+from k8s.check.ray_objects import cluster_of, groups_of, main_container, pods_of
 from k8s.check.rendering import Scene
+from k8s.check.start import amounts
 
-GPU = "nvidia.com/gpu"
 _MANY = 10**6
 """Cores of a node that nothing limits."""
+_OF_RAY = ("CPU", "GPU", "memory", "object_store_memory")
 
 
 def check_room(scene: Scene) -> Iterator[Finding]:
@@ -40,12 +41,16 @@ def _differ(asked: dict[str, Any], limits: dict[str, Any]) -> bool:
 def nodes(thing: Thing) -> list[tuple[float, float, int]]:
     """Logical CPUs and GPUs of a node, and how many such nodes there are at the most, by group."""
     found = []
+    _, cluster = cluster_of(thing) or ((), {})
+    unsaid = _MANY if cluster.get("enableInTreeAutoscaling") else 0
     for _, group, role in groups_of(thing):
         limits = find(group, ("template", "spec", "containers", 0, "resources", "limits")) or {}
         parameters = group.get("rayStartParams") or {}
-        cpus = amount(parameters.get("num-cpus", limits.get("cpu", _MANY))) or 0.0
-        gpus = amount(parameters.get("num-gpus", limits.get(GPU))) or 0.0
-        most = 1 if role == "head" else int(group.get("maxReplicas") or group.get("replicas") or 0)
+        given = group.get("resources") or {}
+        devices = next((value for name, value in limits.items() if str(name).endswith("gpu")), None)
+        cpus = amount(parameters.get("num-cpus", given.get("CPU", limits.get("cpu", _MANY)))) or 0.0
+        gpus = amount(parameters.get("num-gpus", given.get("GPU", devices))) or 0.0
+        most = 1 if role == "head" else int(group.get("maxReplicas", unsaid or group.get("replicas") or 0))
         found.append((cpus, gpus, most * int(group.get("numOfHosts") or 1)))
     return found
 
@@ -64,6 +69,44 @@ def _fit(node: list[float], one: tuple[float, float]) -> int:
     """How many fit a node."""
     shares = [int(has / needs) for has, needs in zip(node, one, strict=True) if needs > 0]
     return min(shares, default=_MANY)
+
+
+def check_entrypoint(thing: Thing) -> Iterator[Finding]:
+    """Whether some node of a job's own cluster can hold what its entrypoint asks for."""
+    if cluster_of(thing) is None:
+        return
+    cpus, gpus = (
+        value if isinstance(value := thing.get("spec", f"entrypointNum{name}"), int | float) else 0
+        for name in ("Cpus", "Gpus")
+    )
+    there = [one for one in nodes(thing) if one[2] > 0]
+    for name, wanted, most in (
+        ("Cpus", cpus, max((one[0] for one in there), default=0)),
+        ("Gpus", gpus, max((one[1] for one in there), default=0)),
+    ):
+        if wanted > most:
+            said = f"{wanted:g}, but no node of the cluster has more than {most:g}: the job would wait for ever"
+            yield thing.wrong(["spec", f"entrypointNum{name}"], said)
+            return
+    if not any(has >= cpus and devices >= gpus for has, devices, _ in there):
+        said = f"{gpus:g}, but no node of the cluster has so many and {cpus:g} CPUs: the job would wait for ever"
+        yield thing.wrong(["spec", "entrypointNumGpus"], said)
+    wanted_too = amounts(thing.get("spec", "entrypointResources")) or {}
+    declared = list(_declared(thing))
+    for name, many in wanted_too.items():
+        if name in _OF_RAY or ":" in name or name.startswith("TPU"):
+            continue  # Ray itself gives these to nodes
+        most = max((float(one.get(name) or 0) for one in declared), default=0.0)
+        if many > most:
+            said = f"{many:g} of {name!r}, but no group has more than {most:g}: declare it in rayStartParams.resources"
+            yield thing.wrong(["spec", "entrypointResources"], said)
+
+
+def _declared(thing: Thing) -> Iterator[dict[str, float]]:
+    """Resources that the groups of a cluster say their nodes have."""
+    for _, group, _ in groups_of(thing):
+        given = amounts(find(group, ("rayStartParams", "resources"))) or {}
+        yield given | {str(name): amount(value) or 0.0 for name, value in (group.get("resources") or {}).items()}
 
 
 def check_run(thing: Thing, where: Path, settings: Any) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterator
 from difflib import get_close_matches
 from functools import cache
+from typing import Any
 
 from k8s.check.findings import Finding, Thing
 from k8s.check.ray_objects import groups_of
@@ -56,15 +57,22 @@ def _parameter(name: str, value: str) -> str | None:
 
 
 def _resources(value: str) -> str | None:
+    if amounts(value) is not None:
+        return None
+    return f'{value!r} is no JSON object of amounts, such as \'"{{\\"disk\\": 2}}"\''
+
+
+def amounts(value: Any) -> dict[str, float] | None:
     """Amounts by name in JSON, which a shell reads on the way: the quotes that it takes away may be there or not."""
-    for text in (value, *_unquoted(value)):
+    for text in (value, *_unquoted(value)) if isinstance(value, str) else ():
         try:
             found = json.loads(text)
         except ValueError:
             continue
-        if isinstance(found, dict) and all(isinstance(one, int | float) for one in found.values()):
-            return None
-    return f'{value!r} is no JSON object of amounts, such as \'"{{\\"disk\\": 2}}"\''
+        numbers = found.values() if isinstance(found, dict) else (None,)
+        if all(isinstance(one, int | float) and not isinstance(one, bool) for one in numbers):
+            return dict(found)
+    return None
 
 
 def _unquoted(value: str) -> list[str]:
