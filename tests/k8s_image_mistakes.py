@@ -74,6 +74,11 @@ def variable(name: str, words: str) -> tuple[str, str, str, str, str]:
     return JOB, CONTAINER, f'{CONTAINER}            env: [{{name: {name}, value: "1"}}]\n', NAME, words
 
 
+def environment(line: str, field: str, words: str) -> tuple[str, str, str, str, str]:
+    """The job's runtime environment says more."""
+    return JOB, "    env_vars:\n", f"    {line}\n    env_vars:\n", f"spec.runtimeEnvYAML.{field}", words
+
+
 ENVIRONMENT: Mistakes = {
     "variable of AWS": variable("AWS_SECRET_ACESS_KEY", "did you mean AWS_SECRET_ACCESS_KEY?"),
     "address of AWS": variable("AWS_ENDPONT_URL", "did you mean AWS_ENDPOINT_URL?"),
@@ -104,6 +109,16 @@ ENVIRONMENT: Mistakes = {
         JOB, "    env_vars:\n", "    working_dir: /opt/none\n    env_vars:\n",
         "spec.runtimeEnvYAML.working_dir", "no folder '/opt/none'",
     ),
+    "hook of a runtime environment": environment(
+        "worker_process_setup_hook: toolace.nothing.hook", "worker_process_setup_hook", "no module 'toolace.nothing'"
+    ),
+    "hook of a runtime environment with a colon": environment(
+        'worker_process_setup_hook: "toolace.rounds:nope"', "worker_process_setup_hook", "has a colon"
+    ),
+    "packages of a checkout": environment("pip: requirements/cpu.txt", "pip", "no file 'requirements/cpu.txt'"),
+    "packages of a checkout by uv": environment("uv: requirements/cpu.txt", "uv", "no file 'requirements/cpu.txt'"),
+    "packages of a file that is not there": environment("conda: env.yaml", "conda", "no file 'env.yaml'"),
+    "modules of a checkout": environment("py_modules: [benchmarks]", "py_modules", "no folder 'benchmarks'"),
     "runtime environment of an application": (
         SERVICE, IMPORT, f"      runtime_env: {{env_var: {{A: b}}}}\n{IMPORT}",
         f"{APPLICATION}.runtime_env.env_var", "no field 'env_var'",

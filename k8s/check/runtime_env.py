@@ -7,6 +7,7 @@ from typing import Any
 
 from k8s.check.findings import Path
 from k8s.check.image import Image
+from k8s.check.import_paths import brings_code, import_problem
 from k8s.check.mounted import Mounted
 from k8s.check.variables import unknown
 
@@ -38,6 +39,16 @@ def problems(given: Any, image: Image | None, mounted: Mounted, own: frozenset[s
                 yield (field,), f"the image has no folder {place!r}"
         if places:
             del known[field]
+    # So it does for lists of packages, where a field names a file: the one of this checkout says nothing.
+    for field, place in _lists(known):
+        if image and not mounted.holds(image, place):
+            yield (field,), f"the image has no file {place!r}: Ray opens it where the job is sent, in {image.workdir}"
+        del known[field]
+    hook = known.get("worker_process_setup_hook")
+    if image and isinstance(hook, str) and ":" in hook:
+        yield ("worker_process_setup_hook",), f"{hook!r} has a colon: Ray takes a path such as package.module.function"
+    elif image and isinstance(hook, str) and not brings_code(given) and (problem := import_problem(image, hook)):
+        yield ("worker_process_setup_hook",), problem
     python = known.get("py_executable")
     if image and isinstance(python, str) and python.split():
         program = python.split()[0]
@@ -51,6 +62,17 @@ def problems(given: Any, image: Image | None, mounted: Mounted, own: frozenset[s
     for name in known.get("env_vars") or {}:
         if problem := unknown(str(name), ours=image is not None, own=own):
             yield ("env_vars", str(name)), problem
+
+
+def _lists(known: dict[str, Any]) -> list[tuple[str, str]]:
+    """Fields that name a file of packages or a folder of conda's, and its place. A conda environment's name is none."""
+    found = [(field, known.get(field)) for field in ("pip", "uv", "conda")]
+    named = [(field, place) for field, place in found if isinstance(place, str)]
+    return [
+        (field, place)
+        for field, place in named
+        if field != "conda" or place.startswith("/") or place.endswith((".yaml", ".yml"))
+    ]
 
 
 def _places(value: Any) -> list[str]:
