@@ -141,9 +141,6 @@ PROMISES: Mistakes = {
     "no place for the submitter to write": (
         JOB, TMP.removeprefix("    "), "", "spec.submitterPodTemplate.spec.containers[0].volumeMounts", "at /tmp",
     ),
-    "queue of a job that does not wait": (
-        JOB, NAMED, f"{NAMED}  labels: {{kueue.x-k8s.io/queue-name: toolace}}\n", "spec.suspend", "Kueue starts",
-    ),
     "annotation of the operator": (
         SERVICE, "ray.io/initializing", "ray.io/initialising", "metadata.annotations[ray.io/initialising-timeout]",
         "did you mean ray.io/initializing-timeout?",

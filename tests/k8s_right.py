@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from k8s_image_mistakes import RUN
 from k8s_mistakes import JOB, SERVICE
-from k8s_place_mistakes import CONFIG, END_OF_JOB, IMAGE, RAY_HEAD, RAY_WORKER, STARTS
+from k8s_place_mistakes import CONFIG, END_OF_JOB, IMAGE, NAMED, RAY_HEAD, RAY_WORKER, STARTS
 
 Changes = tuple[tuple[str, str, str], ...]
 RESTRICTED = "securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}"
@@ -30,6 +30,9 @@ def deployed(said: str, application: str = "") -> Changes:
     """The application says more, and of a deployment."""
     return ((SERVICE, IMPORT, f"      {application}deployments: [{{name: ingress, {said}}}]\n{IMPORT}"),)
 
+
+STORE_VOLUME = "          - {name: store, persistentVolumeC"
+QUEUE = f"{NAMED}  labels: {{kueue.x-k8s.io/queue-name: toolace}}\n"
 
 CHANGED: dict[str, Changes] = {
     "a policy of scaling that comes with a zip": deployed(
@@ -68,6 +71,22 @@ CHANGED: dict[str, Changes] = {
         (JOB, "  backoffLimit: 2\n", "  backoffLimit: 2\n  entrypointNumCpus: 4\n  entrypointNumGpus: 0.5\n"
          """  entrypointResources: '{"disk": 1.5, "node:__internal_head__": 0.001}'\n"""),
         (JOB, "rayStartParams: {}", """rayStartParams: {num-gpus: "1", resources: '{"disk": 2}'}"""),
+    ),
+    "a hook of the image, and packages of a volume": (
+        (JOB, "    env_vars:\n", "    worker_process_setup_hook: toolace.settings_file.parse_yaml\n"
+         "    pip: /mnt/store/packages.txt\n    env_vars:\n"),
+    ),
+    "a hook that comes with a zip": (
+        (JOB, "    env_vars:\n", "    worker_process_setup_hook: mine.hook\n"
+         "    working_dir: https://example.com/code.zip\n    env_vars:\n"),
+    ),
+    "the certificates that every namespace has": (
+        (JOB, STORE_VOLUME, "          - {name: ca, configMap: {name: kube-root-ca.crt, "
+         "items: [{key: ca.crt, path: a}]}}\n" + STORE_VOLUME),
+    ),
+    "a queue of Kueue, whose webhook says suspend": ((JOB, NAMED, QUEUE),),
+    "a queue of Kueue beside what its webhook changes": (
+        (JOB, NAMED, QUEUE), (JOB, "  backoffLimit: 2\n", "  backoffLimit: 2\n  suspend: false\n"),
     ),
     "images for other hardware": (
         (JOB, RAY_HEAD + IMAGE, f"{RAY_HEAD}            image: rayproject/ray:2.60.0"),
@@ -118,6 +137,24 @@ spec:
     metadata: {labels: {app: web}}
     spec: {containers: [{name: c, image: 'nginx:1.27', envFrom: [{secretRef: {name: s}}]}]}
 """
+OCTAL = """
+apiVersion: v1
+kind: Pod
+metadata: {name: a}
+spec:
+  containers: [{name: c, image: 'nginx:1.27', volumeMounts: [{name: s, mountPath: /s}]}]
+  volumes: [{name: s, secret: {secretName: s, optional: true, defaultMode: 0o440}}]
+"""
+DIRECTIVE = f"# Its directive comes first.\n%YAML 1.1\n---{OCTAL}"
+FAILURES = """
+apiVersion: batch/v1
+kind: Job
+metadata: {name: a}
+spec:
+  podFailurePolicy: {rules: [{action: Ignore, onPodConditions: [{type: DisruptionTarget}]}]}
+  template:
+    spec: {restartPolicy: Never, containers: [{name: c, image: 'nginx:1.27'}]}
+"""
 CLAIM = """
 apiVersion: v1
 kind: PersistentVolumeClaim
@@ -137,6 +174,12 @@ OF_OTHERS: dict[str, dict[str, str]] = {
     "a sealed Secret": {
         "a.yaml": USER, "b.yaml": "apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nmetadata: {name: s}\n"
     },
+    "a directive, and the octal numbers of YAML 1.2": {"a.yaml": DIRECTIVE},
+    "a condition of pods whose status is the usual one": {"a.yaml": FAILURES},
+    "a Secret in lines": {
+        "a.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata:\n  a: |\n    YWJj\n    ZGVm\n"
+    },
+    "objects of one name in folders of their own": {"a/a.yaml": CLAIM, "b/a.yaml": CLAIM},
     "an object of a company": {"a.yaml": "apiVersion: mycompany.io/v1\nkind: Foo\nmetadata: {name: a}\n"},
     "patches in the old form": {
         "kustomization.yaml": "resources: [pvc.yaml]\npatchesStrategicMerge: [p.yaml]\n", "pvc.yaml": CLAIM,

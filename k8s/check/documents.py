@@ -12,10 +12,15 @@ import yaml
 
 from k8s.check.findings import Finding, write
 from k8s.check.findings import Path as Field
-from toolace.errors import ConfigError
-from toolace.settings_file import parse_yaml
 
 _SEPARATOR = re.compile(r"^---(?:[ \t].*)?$", re.MULTILINE)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as Kubernetes' tools read it: 0o440 is a number there, as in YAML 1.2."""
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?0o[0-7_]+"), list("-+0"))
 
 
 def shown(file: Path) -> str:
@@ -32,11 +37,19 @@ def documents(file: Path, findings: list[Finding]) -> Iterator[Any]:
         findings.append(Finding(shown(file), ".", str(error)))
         return
     for part in [text] if file.suffix == ".json" else _SEPARATOR.split(text):
+        if _directives(part):
+            continue
         try:
             yield read(part)
         except NotReadError as error:
             findings.append(Finding(shown(file), write(error.path), str(error)))
             yield error.rest
+
+
+def _directives(text: str) -> bool:
+    """Whether a text is lines such as `%YAML 1.1` alone, which stand before a document and are none."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return bool(lines) and all(line.startswith("%") for line in lines)
 
 
 class NotReadError(Exception):
@@ -51,17 +64,15 @@ class NotReadError(Exception):
 def read(text: str) -> Any:
     """A YAML document as plain data. Raises `NotReadError`, also for a key given twice and a value in itself."""
     try:
-        fault = next(_faults(yaml.compose(text, yaml.SafeLoader), (), []), None)
+        fault = next(_faults(yaml.compose(text, _Loader), (), []), None)
         if fault:
             path, message, rest = fault
-            raise NotReadError(path, message, yaml.safe_load(text) if rest else None)
-        return parse_yaml(text, "it")
+            raise NotReadError(path, message, yaml.load(text, _Loader) if rest else None)
+        return yaml.load(text, _Loader)
     except RecursionError:
         raise NotReadError((), "cannot be read as YAML: it is nested too deeply") from None
-    except (ConfigError, ValueError, yaml.YAMLError) as error:
-        raise NotReadError(
-            (), f"cannot be read as YAML: {str(error).removeprefix('it cannot be read as YAML: ')}"
-        ) from None
+    except (ValueError, yaml.YAMLError) as error:  # ValueError: a date or a number that cannot be
+        raise NotReadError((), f"cannot be read as YAML: {error}") from None
 
 
 def _faults(node: yaml.Node | None, path: Field, around: list[yaml.Node]) -> Iterator[tuple[Field, str, bool]]:

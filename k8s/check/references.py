@@ -23,7 +23,8 @@ class Known:
     """Objects of a scene by kind and name, and the keys of Secrets and ConfigMaps; None where these are not known."""
 
     def __init__(self, scene: Scene) -> None:
-        self._keys: dict[tuple[str, str], set[str] | None] = {}
+        # Kubernetes puts this one into every namespace.
+        self._keys: dict[tuple[str, str], set[str] | None] = {("ConfigMap", "kube-root-ca.crt"): {"ca.crt"}}
         own = {thing.name for thing in scene.things if thing.kind == "Namespace"}
         self._usual = own.pop() if len(own) == 1 else None
         self._spaces: dict[tuple[str, str], set[str | None]] = {}

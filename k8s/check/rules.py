@@ -16,7 +16,6 @@ from k8s.check.quantities import amount
 from k8s.check.ray_objects import cluster_of, groups_of
 from k8s.check.rendering import Scene
 
-_QUEUE = "kueue.x-k8s.io/queue-name"
 _OF_RAY = (
     *("cluster", "node-type", "group", "is-ray-node", "identifier", "serve", "ft-enabled", "kuberay-version"),
     *("initializing-timeout", "overwrite-container-cmd", "enable-serve-service", "disable-provisioned-head-restart"),
@@ -91,8 +90,6 @@ def _metadata(thing: Thing) -> Iterator[Finding]:
                 near = get_close_matches(name, _OF_RAY, 1, 0.8) if prefix == "ray.io" else []
                 if near and name not in _OF_RAY:
                     yield thing.wrong((*path, field, key), f"no operator reads {key}: did you mean ray.io/{near[0]}?")
-    if thing.get("metadata", "labels", _QUEUE) and not thing.get("spec", "suspend"):
-        yield thing.wrong(["spec", "suspend"], "must be true: Kueue starts what is in a queue, when its quota is there")
 
 
 def version_of(spec: dict[str, Any]) -> tuple[int, ...] | None:

@@ -32,6 +32,8 @@ _FIELDS: dict[str, Any] = {
 }
 OBJECT_META: dict[str, Any] = {"type": "object", "additionalProperties": False, "properties": _FIELDS}
 """Kubernetes' ObjectMeta, which definitions of others leave open."""
+_DEFAULTED = {("onPodConditions", "status")}
+"""Fields that a schema wants and the API server fills in, behind the list that they are in."""
 _ANY = {"required": ["metadata"], "properties": {"metadata": OBJECT_META}}
 """What holds for objects of any kind."""
 
@@ -167,7 +169,8 @@ def _errors(thing: Thing, validator: Any) -> Iterator[Finding]:
                 yield thing.wrong([*path, str(key)], f"there is no field {key!r} here")
         elif error.validator == "required":
             missing = [name for name in error.validator_value if name not in error.instance]
-            for name in missing:
+            around = path[-2] if len(path) > 1 else ""
+            for name in (name for name in missing if (around, name) not in _DEFAULTED):
                 yield thing.wrong([*path, name], f"{name} is missing")
         elif error.validator == "pattern" and error.schema.get("x-kubernetes-int-or-string"):
             continue  # a quantity, of which check_quantities speaks

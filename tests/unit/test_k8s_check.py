@@ -159,7 +159,8 @@ def test_a_folder_without_manifests_is_refused(tmp_path: Path) -> None:
 def test_json_and_lists_are_read_as_kubectl_reads_them(plain: Path, tmp_path: Path) -> None:
     claim = yaml.safe_load((plain / "pvc.yaml").read_text(encoding="utf-8"))
     claim["spec"]["resources"]["requests"]["storage"] = "1Gib"
-    for name, document in {"a.json": claim, "b.json": {"apiVersion": "v1", "kind": "List", "items": [claim]}}.items():
+    again = {**claim, "metadata": {"name": "again"}}
+    for name, document in {"a.json": claim, "b.json": {"apiVersion": "v1", "kind": "List", "items": [again]}}.items():
         (tmp_path / name).write_text(json.dumps(document), encoding="utf-8")
     (tmp_path / "board.json").write_text('{"panels": []}', encoding="utf-8")
     findings, _ = check(tmp_path, NO_CRDS)
@@ -359,6 +360,7 @@ def test_a_change_in_which_nothing_is_wrong_is_left_alone(name: str, plain: Path
 @pytest.mark.parametrize("name", OF_OTHERS)
 def test_manifests_of_others_in_which_nothing_is_wrong_are_left_alone(name: str, tmp_path: Path) -> None:
     for file, text in OF_OTHERS[name].items():
+        (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).write_text(text, encoding="utf-8")
     findings, skipped = check(tmp_path)
     assert [str(finding) for finding in findings] == []
