@@ -77,7 +77,31 @@ STORE_MOUNT, STORE_CLAIM = "{name: store, mountPath: /mnt/store}", "{claimName: 
 DNS = "    ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]\n"
 LEVEL = "pod-security.kubernetes.io/enforce"
 
+
+def beside(lines: str, path: str, words: str) -> tuple[str, str, str, str, str]:
+    """An object stands before the claim."""
+    return STORE, "apiVersion: v1\n", f"{lines}---\napiVersion: v1\n", path, words
+
+
+SECRET = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n"
+SCALER = "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: s}\n"
+
 VALUES: Mistakes = {
+    "Secret in plain text": beside(f"{SECRET}data: {{a: pass-word}}\n", "data.a", "is not in base64"),
+    "Secret without its padding": beside(f"{SECRET}data: {{a: YWI}}\n", "data.a", "stringData takes plain text"),
+    "binary data in plain text": beside(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: s}\nbinaryData: {a: a b}\n", "binaryData.a", "not in base64"
+    ),
+    "fewest of a scaler above most": beside(
+        f"{SCALER}spec: {{minReplicas: 3, maxReplicas: 2, scaleTargetRef: {{kind: Deployment, name: a}}}}\n",
+        "spec.minReplicas", "above maxReplicas (2)",
+    ),
+    "object twice": beside(f"{SECRET}---\n{SECRET}", "metadata.name", "pvc.yaml has this object too"),
+    "object twice in one namespace": beside(
+        f"{SECRET}---\n{SECRET.replace('name: s', 'name: s, namespace: toolace')}", "metadata.name", "this object too",
+    ),
+    "object without a name": beside(SECRET.replace("name: s", ""), "metadata.name", "name is missing"),
+    "job without a name": (JOB, "  name: train\n", "  labels: {a: b}\n", "metadata.name", "name is missing"),
     "store that is read only": (
         JOB, STORE_MOUNT, STORE_MOUNT.replace("}", ", readOnly: true}"),
         f"{CONTAINER}.volumeMounts[3].readOnly", "is written there by the head's pods",

@@ -16,6 +16,7 @@ from pathlib import Path
 from k8s.check.contents import check_contents, foreign_images
 from k8s.check.documents import shown
 from k8s.check.findings import Finding
+from k8s.check.identity import check_identity
 from k8s.check.image import ROOT
 from k8s.check.lists import check_lists
 from k8s.check.network import check_network
@@ -37,6 +38,7 @@ from toolace.errors import ToolaceError
 CRDS = Path(os.environ.get("KUBERAY_CRDS") or ROOT.parent / "shared" / "kuberay-crds")
 
 PARTS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
+    check_identity,
     check_quantities,
     check_lists,
     check_values,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -59,6 +60,15 @@ def check_values(scene: Scene) -> Iterator[Finding]:
         for pod in pods_of(thing):
             yield from _pod(pod)
         yield from _claims(thing)
+        yield from _coded(thing)
+        least, most = thing.get("spec", "minReplicas"), thing.get("spec", "maxReplicas")
+        if (
+            thing.kind == "HorizontalPodAutoscaler"
+            and isinstance(least, int)
+            and isinstance(most, int)
+            and least > most
+        ):
+            yield thing.wrong(["spec", "minReplicas"], f"minReplicas ({least}) is above maxReplicas ({most})")
         yield from _walk(thing, (), thing.data)
 
 
@@ -120,6 +130,21 @@ def _claims(thing: Thing) -> Iterator[Finding]:
             yield thing.wrong((*where, "resources", "requests", "storage"), "storage is missing: how much is claimed")
         if not find(claim, ("spec", "accessModes")):
             yield thing.wrong((*where, "accessModes"), "accessModes is missing")
+
+
+def _coded(thing: Thing) -> Iterator[Finding]:
+    """Values of a Secret or ConfigMap that are not in base64, where they must be."""
+    part = {"Secret": "data", "ConfigMap": "binaryData"}.get(thing.kind) if thing.group == "" else None
+    given = thing.get(part) if part else None
+    for key, value in given.items() if isinstance(given, dict) else ():
+        try:
+            if isinstance(value, str):
+                base64.b64decode(
+                    re.sub(r"[\r\n]", "", value), validate=True
+                )  # line ends are left out by Kubernetes too
+        except ValueError as error:
+            hint = "; stringData takes plain text" if thing.kind == "Secret" else ""
+            yield thing.wrong([str(part), str(key)], f"is not in base64: {error}{hint}")
 
 
 def _walk(thing: Thing, path: Path, node: Any) -> Iterator[Finding]:
