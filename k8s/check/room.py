@@ -50,7 +50,8 @@ def nodes(thing: Thing) -> list[tuple[float, float, int]]:
         devices = next((value for name, value in limits.items() if str(name).endswith("gpu")), None)
         cpus = amount(parameters.get("num-cpus", given.get("CPU", limits.get("cpu", _MANY)))) or 0.0
         gpus = amount(parameters.get("num-gpus", given.get("GPU", devices))) or 0.0
-        most = 1 if role == "head" else int(group.get("maxReplicas", unsaid or group.get("replicas") or 0))
+        said = group.get("maxReplicas")
+        most = 1 if role == "head" else int((unsaid or group.get("replicas") or 0) if said is None else said)
         found.append((cpus, gpus, most * int(group.get("numOfHosts") or 1)))
     return found
 
