@@ -100,8 +100,8 @@ OPERATOR: Mistakes = {
     ),
     "cores below nothing": asks("entrypointNumCpus: -1", "entrypointNumCpus", "-1 is below 0"),
     "devices below nothing": asks("entrypointNumGpus: -0.5", "entrypointNumGpus", "-0.5 is below 0"),
-    "cores that no node has": asks("entrypointNumCpus: 64", "entrypointNumCpus", "no node of the cluster has more 4"),
-    "devices that no node has": asks("entrypointNumGpus: 1", "entrypointNumGpus", "no node of the cluster has more 0"),
+    "cores that no node has": asks("entrypointNumCpus: 64", "entrypointNumCpus", "of the cluster has more than 4"),
+    "devices that no node has": asks("entrypointNumGpus: 1", "entrypointNumGpus", "of the cluster has more than 0"),
     "resources that are no object": asks("entrypointResources: '[1]'", "entrypointResources", "not a JSON object of"),
     "resources that are no numbers": asks(
         """entrypointResources: '{"disk": "1"}'""", "entrypointResources", "not a JSON object of numbers"
