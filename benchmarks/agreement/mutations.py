@@ -263,6 +263,10 @@ MUTATIONS["in_brackets_400"] = _written(lambda value: "(" * 400 + f"{value!r}" +
 MUTATIONS["nested_new_600"] = _written(lambda value: "new A(" * 600 + "1" + ")" * 600)
 MUTATIONS["arithmetic_unknown"] = _written(lambda value: f"x + {value!r}")
 MUTATIONS["arithmetic_zero"] = _written(lambda value: f"{value} / 0", _is(int, float))
+MUTATIONS["object_unpacked"] = _written(
+    lambda value: f"{{{next(iter(value))!r}: 'zz', **{value!r}}} | {{}}", _full(dict)
+)
+MUTATIONS["object_unpacked_wrong"] = _written(lambda value: f"{{**{value!r}, **{{'zz': 1}}}} | {{}}", _full(dict))
 MUTATIONS["text_joined"] = _written(lambda value: f"{value[:1]!r} + {value[1:]!r}", _is(str))
 MUTATIONS["text_side_by_side"] = _written(lambda value: f"{value[:1]!r} {value[1:]!r}", _is(str))
 MUTATIONS["text_formatted"] = _written(lambda value: f"f{value!r}", _is(str))

@@ -78,10 +78,7 @@ class Arithmetic:
         if isinstance(node, ast.Set):
             return self._gathered(set, node.elts)
         if isinstance(node, ast.Dict):
-            pairs = [(key, value) for key, value in zip(node.keys, node.values, strict=True) if key is not None]
-            keys, most = self._gathered(list, [key for key, _ in pairs])
-            values, more = self._gathered(list, [value for _, value in pairs])
-            return dict(zip(keys, values, strict=True)), self._spend(most + more)
+            return self._mapping(node)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS:
             if node.keywords:
                 raise ParseError(f"{node.func.id}() with keywords is not worked out")
@@ -94,6 +91,24 @@ class Arithmetic:
         found = [self._weighed(node) for node in nodes]
         most = self._spend(len(found) + sum(most for _, most in found))
         return kind([value for value, _ in found]), most
+
+    def _mapping(self, node: ast.Dict) -> _Weighed:
+        """As Python makes it: a key stays where it came first, its last value counts. `**x` gives the pairs of x."""
+        made: dict[Any, Any] = {}
+        held = 0
+        for key, node_of_value in zip(node.keys, node.values, strict=True):
+            value, most = self._weighed(node_of_value)
+            if key is not None:
+                name, more = self._weighed(key)
+                most += self._spend(more + 2)
+                made[name] = value
+            elif isinstance(value, dict):
+                self._spend(most)
+                made |= value
+            else:
+                raise ParseError(f"** before a {type(value).__name__}, which has no keys")
+            held += most
+        return made, self._spend(held)
 
     def _spend(self, most: int, work: int = 0) -> int:
         """Before a value is made: refuse what would take memory or minutes."""
@@ -125,7 +140,12 @@ def _is_too_deep(node: ast.expr) -> bool:
         frames += _FRAMES_OF.get(type(node), 3)
         if frames > _FRAMES:
             return True
-        open_ += [(child, frames) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
+        if isinstance(node, ast.Dict):
+            pairs = list(zip(node.keys, node.values, strict=True))
+            open_ += [(key, frames) for key, _ in pairs if key is not None]
+            open_ += [(value, frames - (key is None)) for key, value in pairs]  # what has no key takes a frame less
+        else:
+            open_ += [(child, frames) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
     return False
 
 
