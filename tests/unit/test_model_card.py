@@ -42,7 +42,7 @@ def test_card_has_the_numbers_of_the_run(run: Store) -> None:
 
 
 def test_scores_are_of_the_data_that_they_were_measured_on(run: Store, tmp_path: Path) -> None:
-    """And no place of this machine is in a file that is meant for others."""
+    """And no place of this machine, or bucket, is in a file that is meant for others."""
     shutil.copytree(run.uri, tmp_path / "run")
     store = Store(str(tmp_path / "run"))
     record = store.read_json("run.json")
@@ -51,10 +51,42 @@ def test_scores_are_of_the_data_that_they_were_measured_on(run: Store, tmp_path:
     record["config"]["data"]["dev"] = None
     store.write_json("run.json", record)
     facts = card_facts(store, "round-2")
-    assert (facts.data, facts.tests) == ("train.jsonl", {"dev": "train.jsonl", "test": "s3://rows/test.parquet"})
+    assert (facts.data, facts.tests) == ("train.jsonl", {"dev": "train.jsonl", "test": "test.parquet"})
     matter = front_matter(model_card(facts))
     named = {one["dataset"]["split"]: one["dataset"]["name"] for one in matter["model-index"][0]["results"]}
     assert named and named.items() <= facts.tests.items()
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("/home/me/secret/llama-8b/", "llama-8b"),
+        ("../secret/llama-8b", "llama-8b"),
+        ("s3://my-bucket/secret/llama-8b", "llama-8b"),
+        ("some-org/Some-Model-8B", "some-org/Some-Model-8B"),
+        ("builtin:tiny_base", "builtin:tiny_base"),
+    ],
+)
+def test_a_base_is_named_without_its_place(run: Store, tmp_path: Path, path: str, named: str) -> None:
+    record = run.read_json("run.json")
+    record["config"]["model"]["path"] = path
+    other = Store(str(tmp_path / "other"))
+    for start in ("base", "previous"):
+        record["config"]["rounds"]["start"] = start
+        other.write_json("run.json", record)
+        facts = card_facts(other, "round-2")
+        assert facts.base.removeprefix("round 1 of the same run, itself from ") == named
+        text = model_card(facts)
+        assert named in text and "secret" not in text and "my-bucket" not in text
+        assert front_matter(text).get("base_model") == (named if "/" in named else None)
+
+
+def test_data_of_the_hub_keeps_its_name(run: Store, tmp_path: Path) -> None:
+    record = run.read_json("run.json")
+    record["config"]["data"]["train"] = {"type": "files", "path": "hf://datasets/some-org/rows/train.parquet"}
+    store = Store(str(tmp_path / "hub"))
+    store.write_json("run.json", record)
+    assert card_facts(store, "round-2").data == "hf://datasets/some-org/rows/train.parquet"
 
 
 def test_card_before_evaluation_claims_nothing(tmp_path: Path) -> None:

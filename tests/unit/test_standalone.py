@@ -5,6 +5,7 @@ The cluster's address is nonsense, so that each command ends after it has looked
 
 from __future__ import annotations
 
+import shutil
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from toolace.config import Config, load_config
 from toolace.corpus import direct_row, write_corpus
 from toolace.data.shards import write_shards
 from toolace.data.synthetic import generate
+from toolace.engines.models import resolve_model
 from toolace.errors import ClusterError, DataError, StorageError
 from toolace.rounds import train_stage
 from toolace.rounds.standalone import evaluate_samples, probe_samples, select_records, train_corpus
@@ -94,11 +96,11 @@ def test_a_model_trained_alone_gets_a_card_of_what_is_known(
     assert "# out: model\n" in text and "Not evaluated when this card was written." in text
     assert "trained from `builtin:tiny_base` by supervised fine-tuning on a corpus that was given" in text
     for line in (
-        f"| data | {corpus.uri} |", "| rows | 4 direct |", "| optimizer steps | 1 |", "| learning rate | ",
+        "| data | corpus |", "| rows | 4 direct |", "| optimizer steps | 1 |", "| learning rate | ",
         "| last loss | 1.0000 nats a target token |", f"| seed | {config.seed} |", f"| toolace | {toolace.__version__}",
     ):  # fmt: skip
         assert line in text
-    assert "model-aware" not in text and "model-index" not in text
+    assert "model-aware" not in text and "model-index" not in text and str(tmp_path) not in text
 
     card.write_text("edited")
     train_corpus(config, corpus.uri, out)
@@ -107,6 +109,19 @@ def test_a_model_trained_alone_gets_a_card_of_what_is_known(
     train_corpus(config, corpus.uri, out)
     late = card.read_text()
     assert "| rows | 4 direct |" in late and "| versions |" not in late and "| toolace |" not in late
+
+
+def test_the_card_of_a_local_base_names_no_place(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_stage, "cluster", lambda config: nullcontext())
+    monkeypatch.setattr(train_stage, "_train", rehearse_training)
+    base, corpus = tmp_path / "my-base", Store(str(tmp_path / "corpus"))
+    shutil.copytree(resolve_model("builtin:tiny_base"), base)
+    config = config.model_copy(update={"model": config.model.model_copy(update={"path": str(base)})})
+    write_corpus((direct_row(sample) for sample in generate(4, 1, profile="house")), corpus)
+    text = (Path(train_corpus(config, corpus.uri, str(tmp_path / "out"))["model"]) / "README.md").read_text()
+    assert "trained from `my-base` by" in text and str(tmp_path) not in text
 
 
 def test_records_of_another_stage_are_no_probe(config: Config, tmp_path: Path) -> None:

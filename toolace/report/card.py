@@ -41,11 +41,11 @@ class CardFacts:
     """What a card tells about a model. All but names may be missing.
 
     `model` is the model's name in its run (see `toolace.report.facts.ModelFacts`), `base` the model that training
-    started from, in words; `origin` is the path or hub name at the start of it all, where `base` is not that. `corpus`
-    has the rows by kind, `train` the counts of the training stage, `settings` the training settings, `versions`
-    package versions. `data` is what it was trained on, `tests` by split what it was evaluated on; `scores` are the
-    evaluations by split (dumps of `toolace.evaluation.metrics.Scores`), `tasks` the scores of the sub-tasks, `evolved`
-    the counts of the queries of its round of evolution.
+    started from, in words; `origin` is the base model at the start of it all, where `base` is not that (see `name_of`
+    for both). `corpus` has the rows by kind, `train` the counts of the training stage, `settings` the training
+    settings, `versions` package versions. `data` is what it was trained on, `tests` by split what it was evaluated on;
+    `scores` are the evaluations by split (dumps of `toolace.evaluation.metrics.Scores`), `tasks` the scores of the
+    sub-tasks, `evolved` the counts of the queries of its round of evolution.
     """
 
     run: str
@@ -73,7 +73,7 @@ def card_facts(run: Store | RunFacts, model: str) -> CardFacts:
     config, attempt = facts.config, (facts.attempts[-1] if facts.attempts else {})
     found = facts.model(model)
     settings = config.get("model", {})
-    start = origin = settings.get("path", "")
+    start = origin = name_of(settings.get("path", ""))
     if before := _before(facts, model):
         start = f"{label_of(before)} of the same run, itself from {start}"
     sources = config.get("data", {})
@@ -99,12 +99,20 @@ def card_facts(run: Store | RunFacts, model: str) -> CardFacts:
     )
 
 
+def name_of(place: str) -> str:
+    """What a model or data is called where nobody knows this machine and its buckets: what is on the hub, or ships
+    with the package, as it is, all else by the last part of its place."""
+    if place.startswith("hf://") or not looks_local(place):
+        return place
+    return place.rstrip("/").rpartition("/")[2]
+
+
 def _named(source: Mapping[str, Any]) -> str:
-    """A source of samples in words; a local file by its name, for where it lies says nothing elsewhere."""
+    """A source of samples in words."""
     if source.get("type") == "synthetic":
         return SYNTHETIC
     path: str = source.get("path", "")
-    return path if "://" in path else path.rstrip("/").rpartition("/")[2]
+    return path if path.startswith("hf://") else path.rstrip("/").rpartition("/")[2]
 
 
 def _before(facts: RunFacts, model: str) -> str:

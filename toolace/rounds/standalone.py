@@ -81,7 +81,7 @@ def _write_card(run: Run, model: Store, corpus: Store, counts: dict[str, Any], *
     """The card of a model trained alone. One that was trained before (not `now`) keeps the card that it has, and gets
     none of the versions that are installed since."""
     from toolace.report import SINGLE, CardFacts, write_model_card
-    from toolace.report.card import CARD
+    from toolace.report.card import CARD, name_of
 
     if not now and model.exists(CARD):
         return
@@ -91,12 +91,12 @@ def _write_card(run: Run, model: Store, corpus: Store, counts: dict[str, Any], *
     facts = CardFacts(
         run=run.store.uri.rsplit("/", 1)[-1],
         model=SINGLE,
-        base=config.model.path,
+        base=name_of(config.model.path),
         format=config.model.format,
         settings=config.train.model_dump(mode="json"),
         corpus=kinds,
         train=counts,
-        data=corpus.uri,
+        data=name_of(corpus.uri),
         seed=config.seed,
         toolace=toolace.__version__ if now else "",
         revision=git_revision() if now else None,
