@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,8 +16,9 @@ import pytest
 from benchmark_rows import API_REQUEST, ace_row, api_bank_row, write_ace, write_json
 
 from toolace.cli.main import main
-from toolace.errors import ConfigError, DataError
+from toolace.errors import ConfigError, DataError, StorageError
 from toolace.evaluation.benchmarks import BENCHMARKS, benchmark_named
+from toolace.evaluation.benchmarks.places import write_to
 from toolace.evaluation.benchmarks.scoring import read_predictions, score_predictions
 
 IDS = [f"BookTable.jsonl/{number}" for number in range(3)]
@@ -169,6 +171,64 @@ def test_verdicts_on_standard_output_come_before_the_scores(
         subprocess.run([*command, *options], stdout=out, check=True)
     head, *said, scores = (tmp_path / "out").read_bytes().splitlines(keepends=True)
     assert head == b"of before\n" and b"".join(said) == lines and json.loads(scores)["missing"] == 1
+
+
+@pytest.mark.parametrize("name", ["/dev/fd/{}", "/proc/self/fd/{}", "/proc/thread-self/fd/{}", "a link"])
+def test_what_the_process_has_open_is_written_where_it_stands(name: str, tmp_path: Path) -> None:
+    opened = os.open(tmp_path / "opened", os.O_WRONLY | os.O_CREAT)
+    (tmp_path / "link").symlink_to(f"/dev/fd/{opened}")
+    place = tmp_path / "link" if name == "a link" else Path(name.format(opened))
+    os.write(opened, b"before\n")
+    write_to(place, b"verdicts\n")
+    os.write(opened, b"after\n")
+    os.close(opened)
+    assert (tmp_path / "opened").read_bytes() == b"before\nverdicts\nafter\n"
+    for gone in (place, Path("/dev/fd", "9" * 30)):
+        with pytest.raises(StorageError, match="Give another place"):
+            write_to(gone, b"verdicts\n")
+
+
+def test_verdicts_on_standard_error_leave_what_was_said_there(tmp_path: Path) -> None:
+    code = "import os, pathlib, sys; from toolace.evaluation.benchmarks.places import write_to\n"
+    code += "os.write(2, b'said\\n'); write_to(pathlib.Path('/dev/stderr'), b'verdicts\\n'); os.write(2, b'more\\n')"
+    with (tmp_path / "said").open("wb") as said:
+        subprocess.run([sys.executable, "-c", code], stderr=said, check=True)
+    assert (tmp_path / "said").read_bytes() == b"said\nverdicts\nmore\n"
+
+
+def test_a_file_in_a_directory_of_devices_is_a_file(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        old, kept, new = (Path(folder, name) for name in ("old", "kept", "new/verdicts"))
+        old.write_bytes(b"of before")
+        kept.hardlink_to(old)
+        for place in (old, new):
+            write_to(place, b"verdicts")
+            assert place.read_bytes() == b"verdicts"
+        assert kept.read_bytes() == b"of before", "the file was replaced as a whole, not written over"
+    write_to(Path("/dev/null"), b"verdicts")
+    assert Path("/dev/null").is_char_device()
+
+
+@pytest.mark.parametrize(("place", "reason"), [("round", "levels of symbolic links"), ("n" * 300, "name too long")])
+def test_a_place_that_cannot_be_is_refused_before_anything_is_read(
+    data: Path, given: Callable[..., Path], tmp_path: Path, place: str, reason: str
+) -> None:
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    with pytest.raises(ConfigError, match=f"(?i){reason}.*Give another place"):
+        score_predictions(benchmark_named("apibank"), data, given((IDS[0], "a")), tmp_path / place)
+    assert (tmp_path / "round").is_symlink()
+    for name in BENCHMARKS:
+        with pytest.raises(DataError, match="there is no folder|no BFCL files"):
+            score_predictions(benchmark_named(name), tmp_path / "round", given((IDS[0], "a")), tmp_path / "verdicts")
+
+
+def test_verdicts_keep_who_may_read_them(data: Path, given: Callable[..., Path], tmp_path: Path) -> None:
+    private, link = tmp_path / "verdicts", tmp_path / "link"
+    private.touch(mode=0o600)
+    link.symlink_to(private)
+    for place in (private, link):
+        score_predictions(benchmark_named("apibank"), data, given((IDS[0], "a")), place)
+        assert private.stat().st_mode & 0o777 == 0o600 and private.read_bytes()
 
 
 def test_what_the_folder_lacks_is_said_to_programs_too(data: Path, given: Callable[..., Path], tmp_path: Path) -> None:

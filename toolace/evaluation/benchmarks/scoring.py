@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from toolace.data.records import parse_json, shorten
-from toolace.errors import ConfigError, DataError, StorageError
+from toolace.errors import DataError
 from toolace.evaluation.benchmarks.base import Benchmark, BenchmarkRow, Output, RowVerdict
 from toolace.evaluation.benchmarks.common import faulty
-from toolace.storage import Store
+from toolace.evaluation.benchmarks.places import check_place, write_to
 
 MISSING = "no_prediction"
 """The error of a row that no prediction is for; such a row is written as wrong and has no part in any score."""
@@ -82,43 +81,15 @@ def score_predictions(benchmark: Benchmark, folder: Path, predictions: Path, ver
 
     predictions: JSON lines `{"id", "output"}`, read one at a time; `unanswered` (a text) says why there is no answer,
     other keys are ignored. Raises `DataError` for a line that is not that, for an id given twice, and for ids that are
-    not in `folder`; `ConfigError` where the verdicts would go over what is read. A row without a prediction is counted
-    in `missing` and leaves the scores it belongs to undefined.
+    not in `folder`; `ConfigError` for a place where verdicts cannot be, or would go over what is read. A row without a
+    prediction is counted in `missing` and leaves the scores it belongs to undefined.
     """
     if verdicts is not None:
-        _check_place(verdicts, predictions, folder)
+        check_place(verdicts, predictions, folder)
     found = score_rows(benchmark, benchmark.load(folder), read_predictions(predictions), folder)
     if verdicts is not None:
-        _write(verdicts, found.lines())
+        write_to(verdicts, found.lines())
     return found
-
-
-def _write(place: Path, data: bytes) -> None:
-    """A file as a whole or not at all, behind a link too; what is a pipe or a device, or this process's own output,
-    gets the bytes and stays what it is."""
-    if place.absolute().parts[1] not in ("dev", "proc") and (place.is_file() or not place.exists()):
-        target = Path(os.path.realpath(place))
-        Store(str(target.parent)).write(target.name, data)
-        return
-    try:
-        ours = place.samefile("/proc/self/fd/1")
-        with open(os.dup(1) if ours else place, "wb") as stream:  # a file would be opened at its start
-            stream.write(data)
-    except OSError as error:
-        raise StorageError(f"the verdicts cannot be written to {place}: {error}. Give another place") from None
-
-
-def _check_place(verdicts: Path, predictions: Path, folder: Path) -> None:
-    """Raises `ConfigError` where verdicts would go over the predictions or among the files of the benchmark."""
-    if verdicts.resolve().is_relative_to(folder.resolve()):
-        raise ConfigError(f"{verdicts} is in the data folder {folder}: nothing is written there. Give another file")
-    if not verdicts.exists():
-        return
-    inputs = [predictions]
-    if verdicts.stat().st_nlink > 1:  # a file of the benchmark may have another name elsewhere
-        inputs += folder.rglob("*")
-    if taken := next((path for path in inputs if path.exists() and path.samefile(verdicts)), None):
-        raise ConfigError(f"{verdicts} is the input {taken}: verdicts would destroy it. Give another file")
 
 
 def score_rows(
