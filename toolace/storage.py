@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -110,12 +111,12 @@ class Store:
             raise self._failed("read", path, error) from None
 
     def write(self, path: str, data: bytes) -> None:
-        """Write a file so that it is there whole or not at all."""
+        """Write a file so that it is there whole or not at all. One that was there keeps who may read it."""
         fs, full = self._path(path)
 
         def work() -> None:
             if self.local is not None:
-                with _temporary(Path(full), data) as temporary:
+                with _temporary(Path(full), data, _mode(full)) as temporary:
                     temporary.replace(full)
             else:
                 _put(fs, full, data)
@@ -289,13 +290,24 @@ def _put(fs: pafs.FileSystem, full: str, data: bytes) -> None:
         stream.write(data)
 
 
+def _mode(path: str) -> int | None:
+    """The permissions of a file; None where there is none, or they cannot be seen."""
+    try:
+        return stat.S_IMODE(os.stat(path).st_mode)
+    except OSError:
+        return None
+
+
 @contextmanager
-def _temporary(target: Path, data: bytes) -> Iterator[Path]:
-    """A whole and flushed file beside the target, gone afterwards."""
+def _temporary(target: Path, data: bytes, mode: int | None = None) -> Iterator[Path]:
+    """A whole and flushed file beside the target, gone afterwards; its permissions are `mode`, else the usual ones."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         with temporary.open("wb") as stream:
+            if mode is not None:
+                with suppress(OSError):  # a filesystem that has no permissions
+                    os.fchmod(stream.fileno(), mode)
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())

@@ -37,6 +37,18 @@ def test_files_round_trip_and_leave_no_temporary_files(tmp_path: Path) -> None:
     store.delete("a")
 
 
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.write("usual", b"1")
+    (tmp_path / "private").touch(mode=0o600)
+    for _ in range(2):
+        store.write("private", b"2")
+        store.write("usual", b"2")
+    (tmp_path / "plain").touch()
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == {"private": 0o600, "usual": modes["plain"], "plain": modes["plain"]}
+
+
 def test_a_uri_and_a_path_are_the_same_place(tmp_path: Path) -> None:
     Store(f"file://{tmp_path}").write_json("x.json", {"a": 1})
     assert Store(str(tmp_path)).read_json("x.json") == {"a": 1}
