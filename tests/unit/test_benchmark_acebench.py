@@ -172,19 +172,20 @@ def test_multi_turn_is_scored_by_dialogue_and_read_without_white_space(tmp_path:
     assert benchmark.scores([right, wrong], {TURNS: 3})[TURNS] is None
 
 
+@pytest.mark.parametrize("line", ["{broken", " "])
 @pytest.mark.parametrize("answered", [True, False])
-def test_a_dialogue_with_a_turn_that_cannot_be_read_is_wrong(tmp_path: Path, answered: bool) -> None:
+def test_a_dialogue_with_a_turn_that_cannot_be_read_is_wrong(tmp_path: Path, answered: bool, line: str) -> None:
     """Each broken turn is of its own dialogue where the answers tell which, and else a dialogue of its own."""
     ids = [f"{TURNS}_{dialogue}_{turn}" for dialogue in range(10) for turn in range(2)]
-    rows = [ace_row(i) if i.endswith("_0") else "{broken" for i in ids]
-    golds = {i: {"Ring": {"who": "Ann Lee"}} for i in ids if answered or i.endswith("_0")}
+    rows = [ace_row(i) if i.endswith("_1") else line for i in ids]
+    golds = {i: {"Ring": {"who": "Ann Lee"}} for i in ids if answered or i.endswith("_1")}
     write_ace(tmp_path, TURNS, rows, golds)
     benchmark = AceBench()
     found = benchmark.load(tmp_path)
     assert [row.id for row in found] == ids if answered else len({row.id for row in found}) == 20
-    assert [bool(row.problem) for row in found] == [False, True] * 10
+    assert [bool(row.problem) for row in found] == [True, False] * 10
     verdicts = [benchmark.judge(row, "[Ring(who='Ann Lee')]") for row in found]
-    assert [verdict.error for verdict in verdicts] == [None, "bad_row"] * 10
+    assert [verdict.error for verdict in verdicts] == ["bad_row", None] * 10
     scores = benchmark.scores(verdicts, {TURNS: 20})
     assert scores[TURNS] == scores[f"{TURNS}_strict"] == (0.0 if answered else 0.5)
 

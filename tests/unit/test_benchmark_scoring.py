@@ -218,7 +218,7 @@ def test_a_place_that_cannot_be_is_refused_before_anything_is_read(
         score_predictions(benchmark_named("apibank"), data, given((IDS[0], "a")), tmp_path / place)
     assert (tmp_path / "round").is_symlink()
     for name in BENCHMARKS:
-        with pytest.raises(DataError, match="there is no folder|no BFCL files"):
+        with pytest.raises(DataError, match=r"there is no folder|no BFCL files"):
             score_predictions(benchmark_named(name), tmp_path / "round", given((IDS[0], "a")), tmp_path / "verdicts")
 
 

@@ -64,17 +64,16 @@ def read_list(path: Path) -> list[Any]:
 
 
 def read_lines(path: Path) -> list[Any]:
-    """A JSON Lines file; a line that is not JSON stays as its `ValueError`. Raises `DataError`."""
+    """A JSON Lines file; a line that is not JSON stays as its `ValueError`, an empty one too but for those at the end.
+    Raises `DataError`."""
     try:
-        lines = path.read_bytes().splitlines()
+        lines = path.read_bytes().rstrip().splitlines()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error}. Check the file") from None
     entries: list[Any] = []
     for line in lines:
-        if not line.strip():
-            continue
         try:
-            entries.append(parse_json(line))
+            entries.append(parse_json(line) if line.strip() else ValueError("an empty line"))
         except ValueError as error:
             entries.append(error)
     return entries
