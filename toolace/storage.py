@@ -361,6 +361,17 @@ class Stage:
 
     def done(self) -> dict[str, Any] | None:
         """The counts of the finished stage, or None when there is work to do. Remembers what the stage is made from."""
+        counts, begun = self._found()
+        if counts is None and not begun:
+            self.store.write_json(BEGUN, {"key": self.key, "made_from": self.made_from})
+        return counts
+
+    def look(self) -> dict[str, Any] | None:
+        """As `done`, but nothing is written."""
+        return self._found()[0]
+
+    def _found(self) -> tuple[dict[str, Any] | None, bool]:
+        """The counts of the finished stage, and whether it was begun from the same."""
         for marker in (DONE, BEGUN):
             if self.store.exists(marker):
                 found = self.store.read_json(marker)
@@ -380,12 +391,8 @@ class Stage:
                         "anew",
                         changes,
                     )
-                if marker == DONE:
-                    counts: dict[str, Any] = found["counts"]
-                    return counts
-                return None
-        self.store.write_json(BEGUN, {"key": self.key, "made_from": self.made_from})
-        return None
+                return (found["counts"] if marker == DONE else None), True
+        return None, False
 
     def publish(self, counts: Mapping[str, Any]) -> dict[str, Any]:
         """Mark the stage as done. All its files must be written by now."""

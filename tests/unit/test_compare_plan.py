@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from compare_runs import ComparedRun
 
 from toolace.config import load_config
 from toolace.errors import ConfigError
-from toolace.rounds.compare_dry import count_plan, planned_steps
-from toolace.rounds.compare_plan import Comparison, leaves, load_comparison, plan_runs
+from toolace.rounds.compare import _mark_finished
+from toolace.rounds.compare_dry import count_plan, describe, planned_steps
+from toolace.rounds.compare_plan import Comparison, PlannedRun, leaves, load_comparison, plan_runs
 from toolace.rounds.context import share_scope
 from toolace.rounds.shared import SharedStages, identity_of
+from toolace.rounds.summary import SUMMARY
+from toolace.storage import StageMismatch, Store
 from toolace.training.scratch_cache import checkpoint_folder
 from toolace.training.scratch_config import load_tiny_base_config
 
@@ -166,6 +170,76 @@ def test_planned_keys_are_those_of_the_run(tmp_path: Path, tiny_base: Path) -> N
     assert planned[0].key in keys and len(names) == len(set(names)) == 17
     scope = share_scope(run.config)
     assert (tmp_path / "stages" / identity_of(planned[0], scope)).is_dir()
+
+
+ONE = "seeds: [1]\nsettings: {data.train.rows: 12, rounds.max_rounds: 2}\narms: {a: }\nreference: a"
+
+
+@pytest.fixture
+def made(tmp_path: Path, tiny_base: Path) -> PlannedRun:
+    """The only run of `ONE`, all of whose stages are done."""
+    (run,) = plan_runs(comparison(tmp_path, ONE))
+    for plain in (False, True):  # plain SFT depends on what the rounds counted
+        for step in planned_steps(run.config):
+            for stage in step.looked_for or step.stages:
+                if stage.name.startswith("plain_sft/") == plain:
+                    stage.publish({"target_tokens": len(list(Path(run.config.run_dir).rglob("done.json")))})
+    return run
+
+
+def counted(tmp_path: Path, *overrides: str) -> dict[str, Any]:
+    plan = count_plan(plan_runs(comparison(tmp_path, ONE, *overrides)), None)
+    return {name: plan[name] for name in ("done", "to_make", "refused", "trainings", "engine_starts")}
+
+
+def test_a_plan_tells_stages_of_other_settings_from_those_that_are_done(made: PlannedRun, tmp_path: Path) -> None:
+    assert counted(tmp_path) == {"done": 23, "to_make": 0, "refused": 0, "trainings": 0, "engine_starts": 0}
+    runs = plan_runs(comparison(tmp_path, ONE, "settings.train.epochs=7"))
+    plan = count_plan(runs, None)
+    assert (plan["done"], plan["to_make"], plan["refused"]) == (5, 0, 18)  # data, the base, two corpora
+    with pytest.raises(StageMismatch) as told:
+        for step in planned_steps(runs[0].config):
+            for stage in step.looked_for or step.stages:
+                stage.done()
+    (row,) = plan["by_run"]
+    assert (row["refused_at"], row["changes"]) == ("bootstrap/train", told.value.changes)
+    assert row["changes"] == ["train.settings.epochs: 3.0 -> 7.0"]
+    text = describe(plan, "x")
+    assert "1 run(s) will be refused, for 18 of their stages were made from other settings" in text
+    assert "at bootstrap/train:\n    train.settings.epochs: 3.0 -> 7.0\nTake another name" in text
+
+
+def test_a_plan_knows_other_weights_and_damage(
+    made: PlannedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (Path(made.config.run_dir) / "round-2/train/done.json").write_text("[]")
+    (row,) = count_plan([made], None)["by_run"]
+    assert (row["refused"], row["refused_at"]) == (1, "round-2/train") and "is damaged" in row["changes"][0]
+    monkeypatch.setattr("toolace.rounds.context.fingerprint", lambda folder: "other weights")
+    (row,) = count_plan([made], None)["by_run"]
+    assert row["done"] == 3 and row["refused_at"] == "base/eval-dev"  # the data, and corpora that no model decided
+    assert row["changes"][0].startswith("model: ") and row["changes"][0].endswith(" -> 'other weights'")
+
+
+def test_a_plan_makes_plain_sft_again_for_more_rounds(made: PlannedRun, tmp_path: Path) -> None:
+    found = counted(tmp_path, "settings.rounds.max_rounds=3")
+    # a round of six stages, and plain SFT with its two evaluations: no round's model was asked for a third before
+    assert found == {"done": 20, "to_make": 9, "refused": 0, "trainings": 2, "engine_starts": 3}
+    stopped = counted(tmp_path, "settings.rounds={max_rounds: 3, plateau: 0.1}")
+    assert stopped == {"done": 23, "to_make": 6, "refused": 0, "trainings": 1, "engine_starts": 2}
+    fewer = counted(tmp_path, "settings.rounds.max_rounds=1")
+    assert fewer == {"done": 14, "to_make": 3, "refused": 0, "trainings": 1, "engine_starts": 1}
+
+
+def test_of_a_finished_run_nothing_is_to_make(made: PlannedRun, tmp_path: Path) -> None:
+    store = Store(made.config.run_dir)
+    for name in ("round-2", "plain_sft"):  # as if it had stopped before
+        store.delete(name)
+    found = counted(tmp_path)
+    assert (found["done"], found["to_make"]) == (13, 10)
+    store.write_json(SUMMARY, {})
+    _mark_finished(made)
+    assert counted(tmp_path) == {"done": 13, "to_make": 0, "refused": 0, "trainings": 0, "engine_starts": 0}
 
 
 def test_the_file_of_the_bases_has_the_main_arms_on_each(

@@ -22,7 +22,7 @@ from toolace.errors import StorageError
 from toolace.rounds import lock as lock_module
 from toolace.rounds.events import EventLog
 from toolace.rounds.lock import RunLock
-from toolace.storage import DONE, Stage, Store, difference
+from toolace.storage import DONE, Stage, StageMismatch, Store, difference
 
 
 def test_files_round_trip_and_leave_no_temporary_files(tmp_path: Path) -> None:
@@ -181,6 +181,15 @@ def test_a_stage_that_made_nothing_is_begun_anew_from_other_inputs(tmp_path: Pat
     assert Stage(run, "probe", {"k": 9}).done() is None
     with pytest.raises(StorageError, match="k: 9 -> 8"):
         Stage(run, "probe", {"k": 8}).done()
+
+
+def test_a_stage_that_is_only_looked_at_is_not_begun(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    assert Stage(store, "s", {"a": 1}).look() is None and not store.exists("s")
+    Stage(store, "s", {"a": 1}).publish({"rows": 3})
+    assert Stage(store, "s", {"a": 1}).look() == {"rows": 3}
+    with pytest.raises(StageMismatch, match="a: 1 -> 2"):
+        Stage(store, "s", {"a": 2}).look()
 
 
 def test_difference_names_nested_keys() -> None:

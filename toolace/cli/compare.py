@@ -24,7 +24,7 @@ def compare(
     ] = 1,
     json_: JsonOption = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Count the stages to make and to share; do nothing")
+        bool, typer.Option("--dry-run", help="Count the stages done, to make, to share, refused; do nothing")
     ] = False,
 ) -> None:
     """Run arms that differ by some settings, over seeds, pools and models; the same command again goes on."""

@@ -82,11 +82,16 @@ def _forget_outgrown(run: Run, stage: Stage) -> None:
     try:
         stage.done()
     except StageMismatch as error:
-        if any(not change.startswith("train.settings.target_tokens:") for change in error.changes):
+        if not outgrown(error):
             raise
         run.progress.say(f"{PLAIN_SFT}: made anew, for the run has more rounds now")
         for name in ("train", "eval-dev", "eval-test"):
             run.store.delete(f"{PLAIN_SFT}/{name}")
+
+
+def outgrown(error: StageMismatch) -> bool:
+    """Whether plain SFT differs in nothing but the number of target tokens."""
+    return all(change.startswith("train.settings.target_tokens:") for change in error.changes)
 
 
 def _seen(run: Run, rounds: int) -> int:
