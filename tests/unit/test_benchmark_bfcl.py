@@ -6,6 +6,7 @@ import json
 import resource
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from toolace.evaluation.benchmarks.bfcl_convert import JAVA, JAVASCRIPT
 from toolace.evaluation.benchmarks.bfcl_decode import decode_python
 from toolace.evaluation.benchmarks.bfcl_java import decode_java
 from toolace.evaluation.benchmarks.bfcl_js import decode_javascript
+from toolace.evaluation.benchmarks.bfcl_patterns import EndlessError
 from toolace.evaluation.benchmarks.bfcl_rows import other_files
 from toolace.evaluation.benchmarks.bfcl_scores import FORMULAS, not_run, scores
 
@@ -183,7 +185,20 @@ def test_time_in_which_others_had_the_processor_does_not_count() -> None:
     try:
         assert bfcl_trees.tree_of(source, "java").sexp() == whole
     finally:
-        parser.set_timeout_micros(bfcl_trees.SECONDS * 1_000_000)
+        parser.set_timeout_micros(int(bfcl_trees._LOOK * 1_000_000))
+
+
+def test_parsing_ends_at_the_limit_of_processor_time_and_not_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = time.thread_time()
+    with pytest.raises(EndlessError, match="more than 2 s to parse"):
+        bfcl_trees.tree_of('"' * 100_000 + "1", "java")
+    assert bfcl_trees.SECONDS < time.thread_time() - begun < bfcl_trees.SECONDS + 3 * bfcl_trees._LOOK + 0.1
+    clock = iter([0.0, bfcl_trees.SECONDS + 0.1])
+    with monkeypatch.context() as slow:
+        slow.setattr(bfcl_trees.time, "thread_time", lambda: next(clock))
+        with pytest.raises(EndlessError):  # also where the tree is there when it is looked at
+            bfcl_trees.tree_of("run(1);", "java")
+    assert bfcl_trees.tree_of("run(1);", "java").sexp() == bfcl_trees.tree_of("run(1); ", "java").sexp()
 
 
 @pytest.mark.parametrize(

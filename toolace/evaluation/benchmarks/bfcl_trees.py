@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from typing import Any, Literal
 
@@ -18,7 +19,9 @@ Grammar = Literal["java", "javascript"]
 
 SECONDS = 2
 """Processor time that parsing one source may take: where it fits nowhere the time grows with the square of its length,
-to minutes for some hundred thousand characters."""
+to minutes for some hundred thousand characters. Looked at every `_LOOK` seconds, and when the tree is there."""
+_LOOK = 0.1
+"""Seconds on the wall after which the parser stops by itself: its limit knows no processor time."""
 
 
 def tree_of(source: str, grammar: Grammar) -> Any:
@@ -28,17 +31,14 @@ def tree_of(source: str, grammar: Grammar) -> Any:
     """
     parser, data = _parser(grammar), source.encode()
     begun = time.thread_time()
-    while True:
-        try:
-            root = parser.parse(data).root_node
-            break
-        except (
-            ValueError
-        ):  # the only reason for no tree at all: the parser's own limit, which a clock on the wall keeps
-            if time.thread_time() - begun < SECONDS:
-                continue  # others had the processor; it goes on where it was
+    tree = None
+    while tree is None:
+        with suppress(ValueError):  # the only reason for no tree at all: `_LOOK` is over; it goes on where it was
+            tree = parser.parse(data)
+        if time.thread_time() - begun > SECONDS:
             parser.reset()  # or it would go on with this source the next time
-            raise EndlessError(f"a source of {len(data)} bytes that cannot be parsed in {SECONDS} s") from None
+            raise EndlessError(f"a source of {len(data)} bytes that takes more than {SECONDS} s to parse")
+    root = tree.root_node
     # `has_error` is true too of a tree that was repaired by adding what is missing; that one counts.
     if root.has_error and any(node.type == "ERROR" for node in _nodes(root)):
         raise ParseError("the source fits no rule of the grammar")
@@ -67,5 +67,5 @@ def _parser(grammar: Grammar) -> Any:
         language = Language(importlib.import_module(f"tree_sitter_{grammar}").language(), grammar)
     parser = Parser()
     parser.set_language(language)
-    parser.set_timeout_micros(SECONDS * 1_000_000)
+    parser.set_timeout_micros(int(_LOOK * 1_000_000))
     return parser
