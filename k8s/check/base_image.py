@@ -8,9 +8,10 @@ def _words(text: str) -> frozenset[str]:
 
 
 WORDS = _words(
-    ". : [ alias bg break builtin cd command continue declare echo eval exec exit export false fg getopts hash "
-    "kill let local mapfile popd printf pushd pwd read readonly return set shift shopt source test times trap true "
-    "type typeset ulimit umask unalias unset wait"
+    ". : [ alias bg bind break builtin caller cd command compgen complete compopt continue coproc declare dirs disown "
+    "echo enable eval exec exit export false fc fg getopts hash help history jobs kill let local logout mapfile popd "
+    "printf pushd pwd read readarray readonly return set shift shopt source suspend test times trap true type typeset "
+    "ulimit umask unalias unset wait"
 )
 """Words that a shell carries out itself."""
 PROGRAMS = _words(

@@ -5,36 +5,29 @@ from __future__ import annotations
 import posixpath
 import tempfile
 from collections.abc import Iterator
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from k8s.check.image import ROOT, Image, below, importable
+from k8s.check import base_image
+from k8s.check.command_words import (
+    CLOSERS,
+    PYTHON,
+    SHELLS,
+    given_text,
+    made_by,
+    reads,
+    shell_call,
+    unwrapped,
+)
+from k8s.check.image import Image
 from k8s.check.mounted import Mounted
+from k8s.check.places import Places
 from k8s.check.programs import Invocation, invoke, invoke_script, read_settings
-from k8s.check.python_code import import_problems
-from k8s.check.ray_commands import ray_problem, submitted
-from k8s.check.shell import ASSIGNMENT, CLOSERS, SHELLS, made_by, plain, shell_parts
+from k8s.check.python_calls import PythonCall, launched, python_call
+from k8s.check.python_code import import_problems, module_problem, runnable, served_problem
+from k8s.check.ray_commands import RayCall, files_of, is_file, ray_call
+from k8s.check.shell import ASSIGNMENT, shell_parts
 from k8s.check.variables import unknown
-
-_PYTHON_WITH_VALUE = {"-X", "-W", "--check-hash-based-pycs"}
-_PROGRAMS = {
-    "redis": "redis-server redis-cli redis-benchmark redis-check-aof redis-check-rdb redis-sentinel",
-    "valkey": "valkey-server valkey-cli valkey-benchmark valkey-check-aof valkey-check-rdb valkey-sentinel",
-}
-"""Programs of other images that manifests use, by the image's name."""
-
-
-def foreign_problem(reference: str, words: list[str]) -> str | None:
-    """A program's name that is nearly, and not quite, one of those in somebody else's image."""
-    name = reference.rpartition("/")[2].partition("@")[0].partition(":")[0]
-    known = _PROGRAMS.get(name, "").split()
-    for word in known and [word for part in shell_parts("\n".join(words)) for word in plain(part)[:1]]:
-        program = posixpath.basename(word)
-        near = get_close_matches(program, known, 1, 0.7)
-        if near and program not in known:
-            return f"image {name} has no command {program!r}: did you mean {near[0]}?"
-    return None
 
 
 class CommandLine:
@@ -42,17 +35,17 @@ class CommandLine:
 
     def __init__(self, image: Image, mounted: Mounted, folder: str | None = None) -> None:
         self.image = image
-        self.mounted = mounted
         self.settings: Any = None
         """The settings of the run that the command line starts, once it was checked and they are right."""
         self.writes: list[tuple[str, str]] = []
         """Where its programs write results, with the name of what says so."""
-        self._at = folder or image.workdir
+        self._places = Places(image, mounted, folder or image.workdir)
         self._left: list[str] = []
         """Where the shells are that a bracket left for one of its own."""
-        self._made: list[str] = []
-        """Places that earlier commands may have made."""
         self._text = ""
+        self._functions: set[str] = set()
+        self._led: set[str] = set()
+        """`PATH` and `PYTHONPATH` where the text sets them: programs, or modules, may come from elsewhere."""
 
     def check_text(self, text: str) -> Iterator[str]:
         """What is wrong with a shell command."""
@@ -62,113 +55,130 @@ class CommandLine:
             yield f"is no command line: {error}"
             return
         self._text += text
-        for part in parts:
-            yield from self.check(part)
+        self._functions |= {part[1] for part in parts if part[0] == "function" and len(part) > 1}
+        for index, part in enumerate(parts):
+            may_fail = parts[index + 1 : index + 3] in ([["||"], ["true"]], [["||"], [":"]])
+            yield from self.check(part, may_fail=may_fail)
 
-    def check(self, words: list[str]) -> Iterator[str]:
-        """What is wrong with one program and its arguments."""
+    def check(self, words: list[str], *, may_fail: bool = False) -> Iterator[str]:
+        """What is wrong with one program and its arguments. `may_fail`: files that it reads may be missing."""
         if words == ["("]:
-            self._left.append(self._at)
+            self._left.append(self._places.at)
         elif words == [")"] and self._left:
-            self._at = self._left.pop()
-        before, words = words, plain(words)
-        if not words or words[0] in CLOSERS:
-            return
+            self._places.at = self._left.pop()
+        call = unwrapped(words)
+        given = [found for word in call.given() if (found := ASSIGNMENT.fullmatch(word))]
+        self._led |= {found[1] for found in given} & {"PATH", "PYTHONPATH"}
+        if call.words:  # others are the shell's own, until they are exported
+            yield from self._unread([found[1] for found in given])
+        if not may_fail:
+            yield from (self._places.missing(one) for one in reads(words) if self._places.lacks(one))
+        if call.words and call.words[0] not in CLOSERS:
+            yield from self._program(call.words, given_text(words))
+        self._places.made += made_by(words, self._places.at)
+
+    def _unread(self, names: list[str]) -> Iterator[str]:
+        """Variables that a program is given and that neither it nor the text reads."""
+        expanded = self._text.replace("{", "")
+        yield from (said for name in names if f"${name}" not in expanded and (said := unknown(name, ours=True)))
+
+    def _program(self, words: list[str], given: str) -> Iterator[str]:
+        """What is wrong with a program, its arguments and the text that it is given as its input."""
         program, *rest = words
         name = posixpath.basename(program)
-        for word in before if name == "export" else before[: -len(words)]:
-            found = ASSIGNMENT.fullmatch(word)
-            if (
-                found
-                and f"${found[1]}" not in self._text.replace("{", "")
-                and (problem := unknown(found[1], ours=True))
-            ):
-                yield problem
         if "$" in program:
-            return
-        if not self._is_command(program):
+            pass
+        elif not self._is_command(program):
             yield f"the image has no command {program!r}"
-        elif name in ("python", "python3"):
-            yield from self._python(rest)
+        elif PYTHON.fullmatch(name):
+            yield from self._python(python_call(rest), given)
+        elif name == "torchrun":
+            yield from self._python(launched(rest), given)
         elif name in SHELLS:
-            yield from self._shell(rest)
-        elif name == "cd" and rest:
-            yield from self._change(rest[0])
+            text, script = shell_call(rest)
+            yield from self.check_text(given if text is None and script is None else text or "")
+            if script and not self._places.is_there(script):
+                yield self._places.missing(script)
+        elif name == "eval":
+            yield from self.check_text(" ".join(rest))
+        elif name in ("cd", "pushd", "popd"):
+            folder = next((word for word in rest if word not in ("-P", "-L", "--")), "~")
+            if problem := self._places.change("-" if name == "popd" else folder):
+                yield problem
         elif name == "toolace":
             yield from self._own(invoke(rest), rest)
-        elif name == "ray":
-            yield from self._ray(rest)
-        self._made += made_by(before, self._at)
+        elif name in ("ray", "serve"):
+            yield from self._ray(ray_call(name, rest))
+        elif name in (".", "source"):
+            self._led.add("PATH")
+        self._places.has_run |= program not in base_image.WORDS | base_image.PROGRAMS or name in SHELLS
 
     def ran_before(self, text: str) -> None:
         """Take note of a shell text that has run in the container, and of what it may have made."""
-        for part in shell_parts(text):
-            self._made += made_by(part, self._at)
+        try:
+            parts = shell_parts(text)
+        except ValueError:  # said where the text is checked
+            return
+        for part in parts:
+            self._places.made += made_by(part, self._places.at)
 
     def _is_command(self, program: str) -> bool:
-        return program in self.image.commands() if "/" not in program else self._is_there(program)
-
-    def _is_there(self, place: str) -> bool:
-        """Whether a place is in the image, on a volume, or made earlier in the same text."""
-        full = posixpath.normpath(posixpath.join(self._at, place))
-        if "$" in place or below(full, self._made):
-            return True
-        return self.mounted.holds(self.image, full)
+        if "/" in program:
+            return self._places.is_there(program)
+        return program in self.image.commands() | self._functions or "PATH" in self._led
 
     def has_folder(self, folder: str) -> bool:
         """Whether a folder is in the image or a volume, so that commands can run there."""
-        return self._is_there(folder)
+        return self._places.is_there(folder)
 
-    def _missing(self, place: str) -> str:
-        return f"the image has no file {place!r} (from {self._at})"
+    def model_problem(self, model: str) -> str | None:
+        """Why a model is not to be had in the image; None for a hub's and those in object storage."""
+        return self._places.model_problem(model)
 
-    def _change(self, folder: str) -> Iterator[str]:
-        if not self._is_there(folder) and not folder.startswith(("-", "~")):
-            yield f"the image has no folder {folder!r} (from {self._at})"
-        elif "$" not in folder:
-            self._at = posixpath.normpath(posixpath.join(self._at, folder))
+    def _ray(self, call: RayCall) -> Iterator[str]:
+        if call.problem:
+            yield call.problem
+            return
+        yield from (self._places.missing(place) for place in files_of(call) if not self._places.has(place))
+        folder, target = call.text("working_dir"), call.text("config_or_import_path")
+        elsewhere = call.given.get("working_dir") or call.given.get("app_dir") or self._places.at != self.image.workdir
+        if target and not is_file(target) and not elsewhere and "PYTHONPATH" not in self._led:
+            yield from served_problem(self.image, target)
+        submitted = call.given.get("entrypoint")
+        if call.name == "ray job submit" and isinstance(submitted, tuple | list) and submitted:
+            # It runs on the head and not here; in a copy of the folder that is sent, if one is.
+            sent = "$WORKING_DIR" if call.given.get("working_dir") and (not folder or "://" in folder) else folder
+            volumes = Mounted(
+                ["/mnt", *([sent] if sent and sent.startswith("/") and not self.image.holds(sent) else [])]
+            )
+            yield from CommandLine(self.image, volumes, sent and self._places.full(sent)).check(list(submitted))
 
-    def _shell(self, words: list[str]) -> Iterator[str]:
-        while words and words[0].startswith("-"):
-            if "c" in words[0].lstrip("-") and not words[0].startswith("--"):
-                if len(words) > 1:
-                    yield from self.check_text(words[1])
-                return
-            words = words[1:]
-        if words and not self._is_there(words[0]):
-            yield self._missing(words[0])
+    def _python(self, call: PythonCall, given: str) -> Iterator[str]:
+        if call.kind in ("text", "-"):
+            yield from import_problems(self.image, call.name or given)
+        elif call.kind == "program":
+            yield from self._program([call.name, *call.rest], given)
+        elif call.kind == "module":
+            yield from self._module(call.name, call.rest)
+        else:
+            file = self.image.file(self._places.full(call.name))
+            if file is not None:
+                yield from self._own(invoke_script(file, call.rest), call.rest)
+            elif not self._places.is_there(call.name):
+                yield self._places.missing(call.name)
 
-    def _ray(self, words: list[str]) -> Iterator[str]:
-        if problem := ray_problem(words):
+    def _module(self, name: str, words: list[str]) -> Iterator[str]:
+        if name in ("toolace", "toolace.cli.main"):
+            yield from self._own(invoke(words), words)
+            return
+        if "$" in name or "PYTHONPATH" in self._led:
+            return
+        place = name.replace(".", "/")
+        beside = self._places.at != self.image.workdir and any(map(self._places.is_there, (place, f"{place}.py")))
+        if not beside and (problem := module_problem(self.image, name)):
             yield problem
-            return
-        yield from self._job(submitted(words))
-
-    def _job(self, words: list[str]) -> Iterator[str]:
-        """The command of `ray job submit`, which runs on the head and not here."""
-        if words:
-            yield from CommandLine(self.image, Mounted(["/mnt"])).check(words)
-
-    def _python(self, words: list[str]) -> Iterator[str]:
-        while words and words[0].startswith("-") and words[0] not in ("-m", "-c"):
-            words = words[2 if words[0] in _PYTHON_WITH_VALUE else 1 :]
-        if words[:1] == ["-c"]:
-            yield from import_problems(self.image, words[1] if len(words) > 1 else "")
-        if not words or words[0] == "-c":
-            return
-        if words[0] == "-m":
-            module = words[1] if len(words) > 1 else ""
-            if module in ("toolace", "toolace.cli.main"):
-                yield from self._own(invoke(words[2:]), words)
-            elif self.image.module(module) is None and not importable(module):
-                yield f"the image has no module {module!r}"
-            return
-        script, *rest = words
-        file = self.image.file(posixpath.join(self._at, script))
-        if file is not None:
-            yield from self._own(invoke_script(file, rest), rest)
-        elif not self._is_there(script):
-            yield self._missing(script)
+        elif file := runnable(self.image, name):
+            yield from self._own(invoke_script(file, words), words)
 
     def _own(self, call: Invocation, words: list[str]) -> Iterator[str]:
         """What is wrong with a call of one of the project's programs."""
@@ -177,22 +187,23 @@ class CommandLine:
             yield problem
         if problem or varies:
             return
-        missing = [place for place in call.reads if not self._has(place)]
+        places = self._places
+        missing = [place for place in call.reads if not places.has(place)]
         if missing:
-            yield self._missing(missing[0])
+            yield places.missing(missing[0])
             return
         known = len(call.reads)
         self._read(call)
         if problem := call.problem:
             yield problem
-        yield from (self._missing(place) for place in call.reads[known:] if not self._has(place))
+        yield from (places.missing(place) for place in call.reads[known:] if not places.has(place))
         yield from (problem for model in call.models if (problem := self.model_problem(model)))
         self.writes += call.writes
 
     def _read(self, call: Invocation) -> None:
         """The settings of a call, where its file is in the image or written out in a ConfigMap."""
-        full = posixpath.normpath(posixpath.join(self._at, call.config or ""))
-        text = self.mounted.files.get(full) if call.config else None
+        full = self._places.full(call.config or "")
+        text = self._places.mounted.files.get(full) if call.config else None
         if text is not None:
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / posixpath.basename(full)
@@ -201,22 +212,3 @@ class CommandLine:
             call.problem = call.problem and call.problem.replace(str(file), full)
         elif not call.config or self.image.file(full):
             self.settings = read_settings(call, self.image.file(full) if call.config else None) or self.settings
-
-    def _has(self, place: str) -> bool:
-        return "://" in place or place == "-" or self._is_there(place)
-
-    def model_problem(self, model: str) -> str | None:
-        """Why a model is not to be had in the image; None for a hub's and those in object storage."""
-        if model.startswith("builtin:"):
-            return shipped_problem(model)
-        local = model.startswith((".", "/", "~")) or model.count("/") > 1 or model.startswith("runs/")
-        if not local or self._has(model):
-            return None
-        return f"model {model!r} is not in the image, and on no volume of the pod that something fills"
-
-
-def shipped_problem(model: str) -> str | None:
-    """Why a model `builtin:NAME` is none that ships."""
-    shipped = sorted(file.parent.name for file in (ROOT / "toolace" / "assets").glob("*/config.json"))
-    name = model.removeprefix("builtin:")
-    return None if name in shipped else f"no model {model!r} ships. There is: builtin:{', builtin:'.join(shipped)}"

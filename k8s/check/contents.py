@@ -9,10 +9,11 @@ from functools import partial
 from typing import Any
 
 from k8s.check import runtime_env
-from k8s.check.commands import CommandLine, foreign_problem
+from k8s.check.commands import CommandLine
 from k8s.check.credentials import check_credentials
 from k8s.check.documents import NotReadError, read
 from k8s.check.findings import Finding, Path, Thing, find
+from k8s.check.foreign import foreign_problem
 from k8s.check.groups import RAY
 from k8s.check.image import Image, below, image_for, image_of, images, is_ours
 from k8s.check.mounted import Mounted, mounted

@@ -1,18 +1,19 @@
-"""Python inside a command line: `python -c TEXT`."""
+"""Python inside a command line, `python -c TEXT`, and what the image has to import."""
 
 from __future__ import annotations
 
 import ast
 import posixpath
 from collections.abc import Iterator
+from pathlib import Path
 
-from k8s.check.image import ROOT, Image
+from k8s.check.image import ROOT, Image, importable
 
 _OURS = ("toolace", "ray_jobs", "serve_apps", "cluster", "k8s", "benchmarks", "tests")
 
 
 def import_problems(image: Image, text: str) -> Iterator[str]:
-    """Imports of the project's modules that the image has not."""
+    """Imports of the project's modules, and of names in them, that the image has not."""
     try:
         tree = ast.parse(text)
     except SyntaxError as error:
@@ -21,14 +22,39 @@ def import_problems(image: Image, text: str) -> Iterator[str]:
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            modules, names = [alias.name for alias in node.names], []
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names = [node.module]
+            modules, names = [node.module], [alias.name for alias in node.names]
         else:
             continue
-        for name in names:
-            if name.partition(".")[0] in _OURS and not _has(image, name):
-                yield f"the image has no module {name!r}"
+        for module in modules:
+            if module.partition(".")[0] not in _OURS:
+                continue
+            if not _has(image, module):
+                yield f"the image has no module {module!r}"
+                continue
+            wanted = [name for name in names if name != "*" and not name.startswith("__")]
+            missing = [name for name in wanted if not _has(image, f"{module}.{name}")]
+            yield from (problem for name in missing for problem in served_problem(image, f"{module}:{name}"))
+
+
+def served_problem(image: Image, target: str) -> Iterator[str]:
+    """What is wrong with an import path `module:name`."""
+    from k8s.check.serving import import_problem  # which checks commands too
+
+    if problem := import_problem(image, target):
+        yield problem
+
+
+def module_problem(image: Image, name: str) -> str | None:
+    """Why `python -m NAME` runs nothing."""
+    return None if image.module(name) or importable(name) else f"the image has no module {name!r}"
+
+
+def runnable(image: Image, name: str) -> Path | None:
+    """The file of the project that `python -m NAME` runs; None where that is another's."""
+    file = image.module(name)
+    return image.module(f"{name}.__main__") if file and file.name == "__init__.py" else file
 
 
 def _has(image: Image, name: str) -> bool:

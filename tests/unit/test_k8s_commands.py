@@ -1,0 +1,68 @@
+"""Commands in manifests as shell texts: mistakes in them are found, and what is right is left alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from k8s_image_mistakes import RUN
+from k8s_shell_mistakes import MODULE, RIGHT, WRONG
+
+from k8s.check.__main__ import check
+from k8s.check.commands import CommandLine
+from k8s.check.image import image_of
+from k8s.check.mounted import Mounted
+
+SHIPPED = Path(__file__).resolve().parents[2] / "k8s"
+NO_CRDS = Path("no-such-folder")
+
+
+def line() -> CommandLine:
+    image = image_of("toolace-cpu")
+    assert image is not None
+    return CommandLine(image, Mounted(["/mnt/store"], ["/tmp"]))
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_mistake_in_a_command_is_found_once(name: str) -> None:
+    text, words = WRONG[name]
+    found = list(line().check_text(text))
+    assert len(found) == 1 and words in found[0], found
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_command_in_which_nothing_is_wrong_is_left_alone(name: str) -> None:
+    assert list(line().check_text(RIGHT[name])) == []
+
+
+def test_a_module_says_where_its_results_go() -> None:
+    checked = line()
+    text = f"{MODULE} --config configs/demo.yaml --set root=/tmp/runs"
+    assert list(checked.check_text(text)) == []
+    assert checked.writes == [("root", "/tmp/runs")]
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "said"),
+    [
+        (f'bash -euo pipefail -c "# it\'s fine\n{RUN}"', []),
+        (f"# it's fine\ncat > /tmp/a <<EOF\nit's\nEOF\nf() {{ {RUN}; }}\n[[ -f /tmp/a ]] && f", []),
+        ('bash -c "echo \'it"', ["is no command line: No closing quotation"]),
+        (f"{MODULE} --config configs/demo.yaml --set root=/tmp/runs", ["root '/tmp/runs' is on no lasting volume"] * 2),
+    ],
+)
+def test_an_entrypoint_is_read_as_a_shell_reads_it(entrypoint: str, said: list[str], tmp_path: Path) -> None:
+    for name in ("base", "components/store", "components/train-cpu"):
+        shutil.copytree(SHIPPED / name, tmp_path / name)
+    for file in tmp_path.rglob("kustomization.yaml"):
+        file.unlink()
+    job = tmp_path / "components" / "train-cpu" / "rayjob.yaml"
+    text = job.read_text(encoding="utf-8")
+    assert f"entrypoint: {RUN}" in text
+    job.write_text(text.replace(f"entrypoint: {RUN}", f"entrypoint: {json.dumps(entrypoint)}"), encoding="utf-8")
+    findings, _ = check(tmp_path, NO_CRDS)
+    assert len(findings) == len(said), [str(one) for one in findings]
+    assert all(words in one.message for one, words in zip(findings, said, strict=True))
+    assert all(one.path == "spec.entrypoint" for one in findings)
