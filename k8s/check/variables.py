@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from k8s.check import known_variables as known
+from k8s.check import library_variables as library
 from k8s.check.image import ROOT
 
 _GIVEN = re.compile(r"(?:POD|NODE|CONTAINER)_[A-Z_]+|KUBERNETES_[A-Z_]+|[A-Z_]+_SERVICE_(?:HOST|PORT)|KUBERAY_[A-Z_]+")
@@ -34,9 +35,10 @@ def unknown(name: str, *, ours: bool, own: frozenset[str] = frozenset()) -> str 
         if name.startswith(prefix):
             there = names()
             return None if there is None or name in there else f"{reader} reads no variable {name}{_near(name, there)}"
-    if name in known.SYSTEM or name in known.HUGGING_FACE:
+    anywhere = known.SYSTEM | known.HUGGING_FACE | library.SHELLS | library.LIBRARIES
+    if name in anywhere:
         return None
-    others = known.SYSTEM | known.HUGGING_FACE | known.AWS | known.NCCL | known.OMP | _named_in(ROOT / "toolace")
+    others = anywhere | known.AWS | known.NCCL | known.OMP | _named_in(ROOT / "toolace")
     return f"nothing in the image is known to read {name}{_near(name, others)}"
 
 
@@ -76,9 +78,11 @@ def _source(package: str, written: frozenset[str], prefix: str, file: str = "") 
 
 
 _HUB = _source("huggingface_hub", known.HUGGING_FACE, "HF|HUGGINGFACE|HUGGING_FACE", "constants.py")
-_TORCH = _source("torch", known.TORCH, "TORCH[A-Z]*|PYTORCH")
+_TORCH = _source("torch", known.TORCH | library.TORCH, "TORCH[A-Z]*|PYTORCH")
 _FAMILIES: dict[str, tuple[str, Callable[[], frozenset[str] | None]]] = {
-    **dict.fromkeys(("OTEL_", "GRPC_", "grpc_", "UCX_", "PIP_", "LC_", "SENTRY_"), ("a library", lambda: None)),
+    **dict.fromkeys(
+        ("OTEL_", "GRPC_", "grpc_", "UCX_", "PIP_", "LC_", "SENTRY_", "NVSHMEM_"), ("a library", lambda: None)
+    ),
     "TOOLACE_": ("toolace", lambda: _named_in(ROOT / "toolace")),
     "VLLM_": ("vLLM", _source("vllm", frozenset(), "VLLM")),
     "LLGUIDANCE_": ("llguidance", lambda: frozenset({"LLGUIDANCE_LOG_LEVEL"})),
@@ -104,7 +108,13 @@ _FAMILIES: dict[str, tuple[str, Callable[[], frozenset[str] | None]]] = {
     "OMP_": ("OpenMP", lambda: known.OMP),
     "GOMP_": ("OpenMP", lambda: known.GOMP),
     "KMP_": ("Intel's OpenMP", lambda: known.KMP),
-    "MKL_": ("MKL", lambda: known.MKL),
+    "MKL_": ("MKL", lambda: known.MKL | library.MKL),
+    **dict.fromkeys(("ONEDNN_", "DNNL_", "MKLDNN_"), ("oneDNN", lambda: library.ONEDNN)),
+    "KINETO_": ("torch's profiler", lambda: library.KINETO),
+    "GLOO_": ("Gloo", lambda: library.GLOO),
+    "OPENBLAS_": ("OpenBLAS", lambda: library.OPENBLAS),
+    "NUMBA_": ("numba", _source("numba", library.NUMBA, "NUMBA", "core/config.py")),
+    "CUDNN_": ("cuDNN", lambda: library.CUDNN),
     "TRITON_": ("Triton", _source("triton", known.TRITON, "TRITON", "knobs.py")),
     "MALLOC_": ("the C library", lambda: known.MALLOC),
     "DEEPSPEED_": ("DeepSpeed", _source("deepspeed", frozenset(), "DEEPSPEED")),
