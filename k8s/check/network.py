@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from k8s.check.findings import Finding, Thing, find
+from k8s.check.neighbours import check_neighbours
 from k8s.check.ray_objects import Pod, cluster_of, pods_of, selects
 from k8s.check.rendering import Scene
 
@@ -16,10 +17,11 @@ _OTHER_PORT = 20002
 
 
 def check_network(scene: Scene) -> Iterator[Finding]:
-    """Connections that a scene needs, and that its policies do not allow."""
+    """Connections that a scene needs, and that its policies do not allow; and slips in the names of others."""
     policies = [thing for thing in scene.things if thing.kind == "NetworkPolicy"]
     if not policies:
         return
+    yield from check_neighbours(scene)
     pods = [pod for thing in scene.things for pod in pods_of(thing) if pod.role]
     lost = [pod for pod in pods if _is_denied_all(pod, policies)]
     for pod in lost:
