@@ -98,7 +98,7 @@ def image_of(reference: str) -> Image | None:
 
 def image_for(reference: str, text: str) -> Image | None:
     """The image that a reference means; for one by another name, ours where a command or path speaks of our files."""
-    ours = re.search(r"(?<![\w./-])(ray_jobs/|serve_apps\.|toolace(?=[ .]))", text)
+    ours = re.search(r"(?<![\w./-])(ray_jobs[/.]|serve_apps\.|toolace(?=[ .]))", text)
     return image_of(reference) or (next(iter(images().values()), None) if ours else None)
 
 

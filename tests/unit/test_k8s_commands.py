@@ -12,7 +12,7 @@ from k8s_shell_mistakes import MODULE, RIGHT, WRONG
 
 from k8s.check.__main__ import check
 from k8s.check.commands import CommandLine
-from k8s.check.image import image_of
+from k8s.check.image import image_for, image_of
 from k8s.check.mounted import Mounted
 
 SHIPPED = Path(__file__).resolve().parents[2] / "k8s"
@@ -42,6 +42,11 @@ def test_a_module_says_where_its_results_go() -> None:
     text = f"{MODULE} --config configs/demo.yaml --set root=/tmp/runs"
     assert list(checked.check_text(text)) == []
     assert checked.writes == [("root", "/tmp/runs")]
+
+
+def test_a_module_of_the_project_tells_that_an_image_by_another_name_is_ours() -> None:
+    assert image_for("registry.example/mine:1", MODULE) is not None
+    assert image_for("registry.example/mine:1", "python -m my_ray_jobs.train") is None
 
 
 @pytest.mark.parametrize(
