@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from k8s.check.image import ROOT, Image, importable
+from k8s.check.import_paths import import_problem
 
 _OURS = ("toolace", "ray_jobs", "serve_apps", "cluster", "k8s", "benchmarks", "tests")
 
@@ -40,8 +41,6 @@ def import_problems(image: Image, text: str) -> Iterator[str]:
 
 def served_problem(image: Image, target: str) -> Iterator[str]:
     """What is wrong with an import path `module:name`."""
-    from k8s.check.serving import import_problem  # which checks commands too
-
     if problem := import_problem(image, target):
         yield problem
 
