@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 from toolace.errors import ConfigError
 from toolace.processor import native_bf16
 from toolace.setting_errors import describe_errors
-from toolace.settings_file import parse_yaml, read_settings
+from toolace.settings_file import apply_override, put_setting, read_settings
 
 _NUMBERS = (int, float, int | None, float | None)
 MAX_SEED = 2**32 - 1
@@ -482,24 +482,3 @@ def settings_origin(path: str | Path | None, overrides: Sequence[str]) -> str:
 def dump_config(config: Config) -> str:
     """The resolved settings as YAML; loads back to the same `Config`."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def apply_override(data: dict[str, Any], override: str) -> None:
-    """Set one `a.b=c` in nested data. Raises `ConfigError` for text that is not such a pair."""
-    key, sep, text = override.partition("=")
-    if not sep or not key.strip():
-        raise ConfigError(f"--set {override!r}: write it as section.key=value, such as probe.k=4")
-    value = parse_yaml(text, f"the value of --set {override!r}")
-    put_setting(data, key.strip(), value, f"--set {override!r}")
-
-
-def put_setting(data: dict[str, Any], key: str, value: Any, origin: str) -> None:
-    """Set `a.b` in nested data; `origin` begins the message of a `ConfigError`."""
-    node = data
-    *parents, last = key.split(".")
-    for parent in parents:
-        child = node[parent] = {} if node.get(parent) is None else node[parent]
-        if not isinstance(child, dict):
-            raise ConfigError(f"{origin}: {parent} is {child!r}, not a section")
-        node = child
-    node[last] = value

@@ -50,3 +50,24 @@ def read_settings(path: str | Path, kind: str = "config file") -> dict[str, Any]
     if loaded is not None and not isinstance(loaded, dict):
         raise ConfigError(f"{kind} {path} holds a {type(loaded).__name__}, not a mapping of settings")
     return loaded or {}
+
+
+def apply_override(data: dict[str, Any], override: str) -> None:
+    """Set one `a.b=c` in nested data. Raises `ConfigError` for text that is not such a pair."""
+    key, sep, text = override.partition("=")
+    if not sep or not key.strip():
+        raise ConfigError(f"--set {override!r}: write it as section.key=value, such as probe.k=4")
+    value = parse_yaml(text, f"the value of --set {override!r}")
+    put_setting(data, key.strip(), value, f"--set {override!r}")
+
+
+def put_setting(data: dict[str, Any], key: str, value: Any, origin: str) -> None:
+    """Set `a.b` in nested data; `origin` begins the message of a `ConfigError`."""
+    node = data
+    *parents, last = key.split(".")
+    for parent in parents:
+        child = node[parent] = {} if node.get(parent) is None else node[parent]
+        if not isinstance(child, dict):
+            raise ConfigError(f"{origin}: {parent} is {child!r}, not a section")
+        node = child
+    node[last] = value

@@ -14,10 +14,10 @@ from k8s.check.ray_objects import Pod, main_container, pods_of
 from k8s.check.references import Known
 from k8s.check.rendering import Scene
 from k8s.check.room import too_large
-from toolace.config import apply_override
 from toolace.errors import ToolaceError
 from toolace.serving.config import ServeConfig
 from toolace.setting_errors import describe_errors
+from toolace.settings_file import apply_override
 
 WHERE: Path = ("spec", "serveConfigV2")
 BUILDERS = ("serve_apps.refine.build_app", "toolace.serving.app.build_app")

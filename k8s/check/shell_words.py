@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 
 SPACE, METAS = " \t\r\n", " \t\r\n;|&<>()"
 _ARRAY = re.compile(r"[A-Za-z_]\w*(\[[^\]]*\])?\+?=|.*[?*+@!]", re.DOTALL)
@@ -12,16 +13,16 @@ _ANSI = re.compile(r"\$'((?:[^'\\]|\\.)*)'", re.DOTALL)
 _BACKTICKS = re.compile(r"`((?:[^`\\]|\\.)*)`", re.DOTALL)
 
 
-class WordReader:
+class WordReader(ABC):
     """A place in a text, and the commands that were found before it."""
 
     def __init__(self, text: str, at: int = 0, *, inside: bool = False) -> None:
         self.text, self.at, self.inside = text, at, inside
         self.found: list[list[str]] = []
 
+    @abstractmethod
     def run(self) -> None:
         """Read commands to the end of the text, or where it is `inside` a bracket, to the one that closes it."""
-        raise NotImplementedError
 
     def starts(self, *texts: str) -> bool:
         """Whether one of the texts is here."""

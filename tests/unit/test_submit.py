@@ -96,13 +96,13 @@ def test_variables_are_given_or_passed_on(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_settings_beside_the_directory_that_is_copied_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "work").mkdir()
-    for place in (tmp_path, tmp_path / "work"):
+    (tmp_path / "inside").mkdir()
+    for place in (tmp_path, tmp_path / "inside"):
         (place / "a.yaml").write_text("name: a\nroot: /mnt/runs\n")
-    with pytest.raises(ConfigError, match=r"a\.yaml is outside .*work, .*--working-dir"):
-        what_runs(["run", "--config", "../a.yaml"], tmp_path / "work")
-    assert what_runs(["run", "--config", "../work/a.yaml"], tmp_path / "work") == ("a", "/mnt/runs/a")
-    assert what_runs(["run", "--config", str(tmp_path / "a.yaml")], tmp_path / "work") == ("a", "/mnt/runs/a")
+    with pytest.raises(ConfigError, match=r"a\.yaml is outside .*inside, .*--working-dir"):
+        what_runs(["run", "--config", "../a.yaml"], tmp_path / "inside")
+    assert what_runs(["run", "--config", "../inside/a.yaml"], tmp_path / "inside") == ("a", "/mnt/runs/a")
+    assert what_runs(["run", "--config", str(tmp_path / "a.yaml")], tmp_path / "inside") == ("a", "/mnt/runs/a")
 
 
 @pytest.mark.parametrize(("text", "name"), [("my scores/é", "my-scores"), ("a.b_c-1", "a.b_c-1"), ("//", "toolace")])

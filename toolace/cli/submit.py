@@ -11,10 +11,10 @@ import typer
 
 from toolace.cli.evaluate import check_options
 from toolace.cli.run import run_settings
-from toolace.config import apply_override, load_config
+from toolace.config import load_config
 from toolace.errors import ConfigError
 from toolace.rounds.cluster import is_relative
-from toolace.settings_file import read_settings
+from toolace.settings_file import apply_override, read_settings
 
 _STAGES = ("probe", "select", "train", "evaluate", "refine")
 """Commands with a run's settings and no run."""

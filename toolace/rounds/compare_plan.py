@@ -9,20 +9,12 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
-from toolace.config import (
-    MAX_SEED,
-    Config,
-    Section,
-    SyntheticSource,
-    apply_override,
-    put_setting,
-    validate_config,
-)
+from toolace.config import MAX_SEED, Config, Section, SyntheticSource, validate_config
 from toolace.errors import ConfigError
 from toolace.rounds.plan import stage_names
 from toolace.rounds.record import ROUNDS, MethodName
 from toolace.setting_errors import describe_errors
-from toolace.settings_file import read_settings
+from toolace.settings_file import apply_override, put_setting, read_settings
 from toolace.training.scratch_cache import cached_base, checkpoint_folder
 from toolace.training.scratch_config import load_tiny_base_config
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from toolace.config import ModelConfig, apply_override, put_setting
+from toolace.config import ModelConfig
 from toolace.engines.door import context_length
 from toolace.engines.models import SPEECH, fingerprint, resolve_model
 from toolace.engines.vllm import engine_options
@@ -16,6 +16,7 @@ from toolace.rendering import Renderer
 from toolace.serving.config import ServeConfig, validate_serve_config
 from toolace.serving.models import choose_model
 from toolace.serving.scaling import autoscaling
+from toolace.settings_file import apply_override, put_setting
 from toolace.stack import INSTALL, broken
 from toolace.threads import sharing
 

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from toolace.config import EngineConfig, ModelConfig, Section, apply_override, put_setting, settings_origin
+from toolace.config import EngineConfig, ModelConfig, Section, settings_origin
 from toolace.errors import ConfigError
 from toolace.setting_errors import describe_errors
-from toolace.settings_file import read_settings
+from toolace.settings_file import apply_override, put_setting, read_settings
 
 Mode = Literal["adaptive", "fixed", "off"]
 Check = Literal["generate", "prompt"]
