@@ -13,10 +13,11 @@ import yaml
 from k8s.check.findings import Finding, write
 from k8s.check.findings import Path as Field
 
+_DEEPEST = 200
 _SEPARATOR = re.compile(r"^---(?:[ \t].*)?$", re.MULTILINE)
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.CSafeLoader):
     """YAML as Kubernetes' tools read it: 0o440 is a number there, as in YAML 1.2."""
 
 
@@ -64,15 +65,26 @@ class NotReadError(Exception):
 def read(text: str) -> Any:
     """A YAML document as plain data. Raises `NotReadError`, also for a key given twice and a value in itself."""
     try:
-        fault = next(_faults(yaml.compose(text, _Loader), (), []), None)
+        _refuse_depths(text)
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        fault = next(_faults(node, (), []), None)
         if fault:
             path, message, rest = fault
-            raise NotReadError(path, message, yaml.load(text, _Loader) if rest else None)
-        return yaml.load(text, _Loader)
-    except RecursionError:
-        raise NotReadError((), "cannot be read as YAML: it is nested too deeply") from None
+            raise NotReadError(path, message, loader.construct_document(node) if rest else None)
+        return None if node is None else loader.construct_document(node)
     except (ValueError, yaml.YAMLError) as error:  # ValueError: a date or a number that cannot be
         raise NotReadError((), f"cannot be read as YAML: {error}") from None
+
+
+def _refuse_depths(text: str) -> None:
+    """Raise `NotReadError` for a document that is nested deeper than any manifest: composing it in C would end the
+    process."""
+    depth = 0
+    for event in yaml.parse(text, _Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise NotReadError((), f"cannot be read as YAML: it is nested too deeply (more than {_DEEPEST} levels)")
 
 
 def _faults(node: yaml.Node | None, path: Field, around: list[yaml.Node]) -> Iterator[tuple[Field, str, bool]]:
