@@ -123,7 +123,9 @@ OPERATOR: Mistakes = {
     "anchor in itself": (
         "pvc.yaml", "metadata:\n", "metadata: &a\n  annotations: *a\n", "metadata.annotations", "holds itself",
     ),
-    "deeper than a stack": ("pvc.yaml", "metadata:\n", "metadata:\n  a: " + 100_000 * "[" + "\n", ".", "nested too deeply"),
+    "deeper than a stack": (
+        "pvc.yaml", "metadata:\n", "metadata:\n  a: " + 100_000 * "[" + "\n", ".", "nested too deeply",
+    ),
 }  # fmt: skip
 
 TMP = "            - {name: tmp, mountPath: /tmp}\n"
