@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from k8s.check.clusters import unknown_clusters
 from k8s.check.contents import check_contents, foreign_images
 from k8s.check.documents import shown
 from k8s.check.findings import Finding
@@ -82,12 +83,15 @@ def check(folder: Path, crds: Path = CRDS) -> tuple[list[Finding], set[str]]:
         findings += checked(lambda one: check_policy_labels([one]), everything, told)
     findings = told + findings
     foreign: set[str] = set()
+    unread: set[str] = set()
     for scene in scenes:
         with suppress(Exception):  # of which the parts speak
             foreign.update(foreign_images(scene))
+            unread.update(unknown_clusters(scene))
     named = ", ".join(sorted(foreign))
-    unread = f"what is in {named}: no images of cluster/, so commands and variables there are not checked"
-    return _one_each(findings), schemas.skipped | ({unread} if foreign else set())
+    if foreign:
+        unread.add(f"what is in {named}: no images of cluster/, so commands and variables there are not checked")
+    return _one_each(findings), schemas.skipped | unread
 
 
 def _one_each(findings: list[Finding]) -> list[Finding]:

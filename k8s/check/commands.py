@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import posixpath
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from k8s.check import base_image
+from k8s.check.brought import NOTHING, Brought
 from k8s.check.command_words import (
     CLOSERS,
     PYTHON,
@@ -22,29 +21,34 @@ from k8s.check.command_words import (
 from k8s.check.image import Image
 from k8s.check.mounted import Mounted
 from k8s.check.places import Places
-from k8s.check.programs import Invocation, invoke, invoke_script, read_settings
+from k8s.check.programs import Invocation, invoke, invoke_script, settings_at
 from k8s.check.python_calls import PythonCall, launched, python_call
 from k8s.check.python_code import import_problems, module_problem, runnable, served_problem
 from k8s.check.ray_commands import RayCall, files_of, is_file, ray_call
 from k8s.check.shell import ASSIGNMENT, shell_parts
+from k8s.check.submissions import brought_to, mounted_there
 from k8s.check.variables import unknown
 
 
 class CommandLine:
-    """One command line of an object, in an image, from a folder in it. `mounted`: the volumes of its container."""
+    """One command line of an object, in an image, from a folder in it.
 
-    def __init__(self, image: Image, mounted: Mounted, folder: str | None = None) -> None:
+    `mounted`: the volumes of its container. `brought`: what comes to it beside the image.
+    """
+
+    def __init__(self, image: Image, mounted: Mounted, folder: str | None = None, brought: Brought = NOTHING) -> None:
         self.image = image
+        self._brought = brought
         self.settings: Any = None
         """The settings of the run that the command line starts, once it was checked and they are right."""
         self.writes: list[tuple[str, str]] = []
         """Where its programs write results, with the name of what says so."""
-        self._places = Places(image, mounted, folder or image.workdir)
+        self._places = Places(image, mounted, posixpath.normpath(posixpath.join(image.workdir, folder or "")))
         self._left: list[str] = []
         """Where the shells are that a bracket left for one of its own."""
         self._text = ""
         self._functions: set[str] = set()
-        self._led: set[str] = set()
+        self._led = set(brought.paths)
         """`PATH` and `PYTHONPATH` where the text sets them: programs, or modules, may come from elsewhere."""
 
     def check_text(self, text: str) -> Iterator[str]:
@@ -105,7 +109,7 @@ class CommandLine:
             folder = next((word for word in rest if word not in ("-P", "-L", "--")), "~")
             if problem := self._places.change("-" if name == "popd" else folder):
                 yield problem
-        elif name == "toolace":
+        elif name == "toolace" and not self._brought.own:
             yield from self._own(invoke(rest), rest)
         elif name in ("ray", "serve"):
             yield from self._ray(ray_call(name, rest))
@@ -125,7 +129,8 @@ class CommandLine:
     def _is_command(self, program: str) -> bool:
         if "/" in program:
             return self._places.is_there(program)
-        return program in self.image.commands() | self._functions or "PATH" in self._led
+        known = self.image.commands() | self._functions
+        return program in known or "PATH" in self._led or self._brought.has_program(program, known)
 
     def has_folder(self, folder: str) -> bool:
         """Whether a folder is in the image or a volume, so that commands can run there."""
@@ -140,22 +145,23 @@ class CommandLine:
             yield call.problem
             return
         yield from (self._places.missing(place) for place in files_of(call) if not self._places.has(place))
-        folder, target = call.text("working_dir"), call.text("config_or_import_path")
+        target = call.text("config_or_import_path")
         elsewhere = call.given.get("working_dir") or call.given.get("app_dir") or self._places.at != self.image.workdir
-        if target and not is_file(target) and not elsewhere and "PYTHONPATH" not in self._led:
+        elsewhere = elsewhere or "PYTHONPATH" in self._led or self._brought.has_module(target or "")
+        if target and not is_file(target) and not elsewhere:
             yield from served_problem(self.image, target)
-        submitted = call.given.get("entrypoint")
-        if call.name == "ray job submit" and isinstance(submitted, tuple | list) and submitted:
+        words = call.given.get("entrypoint")
+        if call.name == "ray job submit" and isinstance(words, tuple | list) and words:
             # It runs on the head and not here; in a copy of the folder that is sent, if one is.
-            sent = "$WORKING_DIR" if call.given.get("working_dir") and (not folder or "://" in folder) else folder
-            volumes = Mounted(
-                ["/mnt", *([sent] if sent and sent.startswith("/") and not self.image.holds(sent) else [])]
-            )
-            yield from CommandLine(self.image, volumes, sent and self._places.full(sent)).check(list(submitted))
+            brought = brought_to(call, self._places)
+            folder = brought.folder and self._places.full(brought.folder)
+            volumes = mounted_there(self._places, brought.folder)
+            yield from CommandLine(self.image, volumes, folder, brought).check(list(words))
 
     def _python(self, call: PythonCall, given: str) -> Iterator[str]:
         if call.kind in ("text", "-"):
-            yield from import_problems(self.image, call.name or given)
+            if not self._brought.has_module("toolace"):
+                yield from import_problems(self.image, call.name or given)
         elif call.kind == "program":
             yield from self._program([call.name, *call.rest], given)
         elif call.kind == "module":
@@ -169,15 +175,16 @@ class CommandLine:
 
     def _module(self, name: str, words: list[str]) -> Iterator[str]:
         if name in ("toolace", "toolace.cli.main"):
-            yield from self._own(invoke(words), words)
+            yield from () if self._brought.own else self._own(invoke(words), words)
             return
         if "$" in name or "PYTHONPATH" in self._led:
             return
         place = name.replace(".", "/")
         beside = self._places.at != self.image.workdir and any(map(self._places.is_there, (place, f"{place}.py")))
-        if not beside and (problem := module_problem(self.image, name)):
+        problem = None if beside else module_problem(self.image, name)
+        if problem and not self._brought.has_module(name):
             yield problem
-        elif file := runnable(self.image, name):
+        elif not problem and not self._brought.replaces() and (file := runnable(self.image, name)):
             yield from self._own(invoke_script(file, words), words)
 
     def _own(self, call: Invocation, words: list[str]) -> Iterator[str]:
@@ -193,22 +200,9 @@ class CommandLine:
             yield places.missing(missing[0])
             return
         known = len(call.reads)
-        self._read(call)
+        self.settings = settings_at(call, places) or self.settings
         if problem := call.problem:
             yield problem
         yield from (places.missing(place) for place in call.reads[known:] if not places.has(place))
         yield from (problem for model in call.models if (problem := self.model_problem(model)))
         self.writes += call.writes
-
-    def _read(self, call: Invocation) -> None:
-        """The settings of a call, where its file is in the image or written out in a ConfigMap."""
-        full = self._places.full(call.config or "")
-        text = self._places.mounted.files.get(full) if call.config else None
-        if text is not None:
-            with tempfile.TemporaryDirectory() as folder:
-                file = Path(folder) / posixpath.basename(full)
-                file.write_text(text, encoding="utf-8")
-                self.settings = read_settings(call, file) or self.settings
-            call.problem = call.problem and call.problem.replace(str(file), full)
-        elif not call.config or self.image.file(full):
-            self.settings = read_settings(call, self.image.file(full) if call.config else None) or self.settings

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from k8s.check import runtime_env
 from k8s.check.commands import CommandLine
-from k8s.check.credentials import check_credentials
-from k8s.check.documents import NotReadError, read
 from k8s.check.findings import Finding, Path, Thing, find
 from k8s.check.foreign import foreign_problem
 from k8s.check.groups import RAY
-from k8s.check.image import Image, below, image_for, image_of, images, is_ours
-from k8s.check.mounted import Mounted, mounted
+from k8s.check.image import Image, image_of, images, is_ours
+from k8s.check.jobs import check_job
+from k8s.check.mounted import mounted
 from k8s.check.promotion import Promotion, check_promotions
-from k8s.check.ray_objects import Pod, cluster_of, lasting_mounts, main_container, pods_of
-from k8s.check.references import Known
+from k8s.check.ray_objects import Pod, cluster_of, main_container, pods_of, started_by
 from k8s.check.rendering import EXPECTS, Scene
-from k8s.check.room import check_run
 from k8s.check.variables import unknown
-
-_STORES = ("s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")
-"""Schemes that pyarrow's filesystems know, and that every node reaches."""
 
 _HARDWARE = re.compile(r"(:[^/:]*?)(?:-(?:gpu|cpu|cu[0-9]+|aarch64))+$")
 """The ending of a tag that says for which hardware a variant of one image is."""
@@ -42,7 +34,7 @@ def check_contents(scene: Scene) -> Iterator[Finding]:
         yield from _ray_version(thing, pods)
         yield from _one_image(thing, pods)
         if thing.group == RAY and thing.kind == "RayJob":
-            yield from _job(thing, pods, promotions, scene)
+            yield from check_job(thing, promotions, scene)
     yield from check_promotions(scene, promotions)
     if scene.rendered:
         yield from _one_version(scene)
@@ -89,7 +81,10 @@ def _container(pod: Pod, path: Path, container: dict[str, Any], scene: Scene) ->
         yield thing.wrong((*path, "workingDir"), f"the image has no folder {str(folder)!r}")
         folder = None
     line = partial(CommandLine, image, volumes, folder)
-    if given:
+    joined = started_by(pod, path, container)
+    if joined is not None:
+        yield from (thing.wrong((*path, end), problem) for problem in line().check_text(joined))
+    elif given:
         yield from _command(thing, (*path, end), line(), list(map(str, given)))
     hooks = [("lifecycle", "preStop"), ("lifecycle", "postStart")]
     hooks += [(f"{kind}Probe",) for kind in ("liveness", "readiness", "startup")]  # type: ignore[misc]
@@ -163,76 +158,3 @@ def foreign_images(scene: Scene) -> Iterator[str]:
         found = main_container([pod], pod.role)
         if found and found[1].get("image") and image_of(str(found[1]["image"])) is None:
             yield str(found[1]["image"])
-
-
-def _job(thing: Thing, pods: list[Pod], promotions: list[Promotion], scene: Scene) -> Iterator[Finding]:
-    yield from _runtime_env(thing, pods, scene)
-    head = main_container(pods, "head")
-    entrypoint = thing.get("spec", "entrypoint")
-    image = image_for(str(head[1].get("image", "")), str(entrypoint)) if head else None
-    if head is None or image is None or not isinstance(entrypoint, str):
-        return
-    pod = next(one for one in pods if one.role == "head")
-    line = CommandLine(image, mounted(pod, head[1], scene), head[1].get("workingDir"))
-    for begins in (("command",), ("args",), ("lifecycle", "postStart", "exec", "command")):
-        line.ran_before(shlex.join(map(str, find(head[1], begins) or ())))
-    where = ("spec", "entrypoint")
-    for problem in line.check_text(entrypoint):
-        yield thing.wrong(where, problem)
-    for name, place in line.writes:
-        yield from _lasting(thing, where, pods, name, place)
-    if line.settings is None:
-        return
-    yield from check_run(thing, where, line.settings)
-    if "://" in line.settings.root:
-        yield from check_credentials(thing, Known(scene), line.settings.root)
-    promotions.append(Promotion(thing, line.settings.rounds.promote, line.settings.root))
-
-
-def _lasting(thing: Thing, where: Path, pods: list[Pod], name: str, place: str) -> Iterator[Finding]:
-    """Where results go must outlive the pods, and be the same place for all of them."""
-    scheme, remote, rest = place.partition("://")
-    if remote:
-        if scheme not in _STORES or not rest.strip("/"):
-            yield thing.wrong(where, f"{name} {place!r} is no place that is known: a path, s3://BUCKET/... or gs://...")
-        return
-    for pod in pods:
-        if pod.role in ("head", "worker") and not below(place, lasting_mounts(pod)):
-            who = f"the {pod.role}'s pods"
-            yield thing.wrong(
-                where, f"{name} {place!r} is on no lasting volume of {who}: mount a claim there, or use s3://"
-            )
-        elif pod.role in ("head", "worker"):
-            for path in _read_only(pod, place):
-                yield thing.wrong(path, f"{name} {place!r} is written there by the {pod.role}'s pods")
-
-
-def _read_only(pod: Pod, place: str) -> Iterator[Path]:
-    """What makes a place in a volume of a pod one that cannot be written: the mount, or the claim."""
-    volumes = {volume.get("name"): index for index, volume in enumerate(pod.spec.get("volumes") or ())}
-    for index, mount in enumerate(find(pod.spec, ("containers", 0, "volumeMounts")) or ()):
-        if not below(place, [str(mount.get("mountPath"))]):
-            continue
-        if mount.get("readOnly"):
-            yield (*pod.path, "containers", 0, "volumeMounts", index, "readOnly")
-        claim = ("volumes", volumes.get(mount.get("name"), -1), "persistentVolumeClaim", "readOnly")
-        if find(pod.spec, claim):
-            yield (*pod.path, *claim)
-
-
-def _runtime_env(thing: Thing, pods: list[Pod], scene: Scene) -> Iterator[Finding]:
-    text = thing.get("spec", "runtimeEnvYAML")
-    if not isinstance(text, str):
-        return
-    where = ("spec", "runtimeEnvYAML")
-    try:
-        loaded = read(text)
-    except NotReadError as error:
-        yield thing.wrong((*where, *error.path), str(error))
-        return
-    pod = next((one for one in pods if one.role == "head"), None)
-    head = main_container(pods, "head")
-    image = image_of(str(head[1].get("image", ""))) if head else None
-    volumes = mounted(pod, head[1], scene) if pod and head else Mounted()
-    for path, problem in runtime_env.problems(loaded, image, volumes, scene.expanded):
-        yield thing.wrong((*where, *path), problem)

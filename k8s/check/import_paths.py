@@ -7,6 +7,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
+from k8s.check.brought import brought_by
 from k8s.check.findings import Path, find
 from k8s.check.image import Image, importable, source_of
 
@@ -37,26 +38,26 @@ def import_problem(image: Image, target: str) -> str | None:
     return None if name in names or not names.isdisjoint(("*", "__getattr__")) else f"{module} has no {name!r}"
 
 
-def brings_code(runtime_env: Any) -> bool:
-    """Whether modules come with a runtime environment, about which nothing is known here."""
-    return isinstance(runtime_env, dict) and any(runtime_env.get(field) for field in ("working_dir", "py_modules"))
+def brings_code(runtime_env: Any, target: str) -> bool:
+    """Whether the module of an import path may come with a runtime environment, about which nothing is known here."""
+    return bool(find(runtime_env, ("working_dir",))) or brought_by(runtime_env).has_module(target.partition(":")[0])
 
 
 def of_deployments(application: Any) -> Iterator[tuple[Path, str, bool]]:
     """Import paths beside the application's own: path, text, and whether its runtime environment brings code."""
-    brought = brings_code(application.get("runtime_env"))
+    environment = application.get("runtime_env")
     policy: Path = ("autoscaling_policy", "policy_function")
     if isinstance(text := find(application, policy), str):
-        yield policy, text, brought
+        yield policy, text, brings_code(environment, text)
     for index, deployment in enumerate(application.get("deployments") or ()):
         place: Path = ("deployments", index)
-        mine = brought or brings_code(find(deployment, ("ray_actor_options", "runtime_env")))
+        mine = find(deployment, ("ray_actor_options", "runtime_env"))
         actors = find(deployment, ("deployment_actors",))
         fields = [*_OF_DEPLOYMENTS]
         fields += [("deployment_actors", at, "actor_class") for at in range(len(actors or ()))]
         for field in fields:
             if isinstance(text := find(deployment, field), str):
-                yield (*place, *field), text, mine
+                yield (*place, *field), text, brings_code(environment, text) or brings_code(mine, text)
 
 
 def without_imports(loaded: Any) -> Any:

@@ -37,6 +37,17 @@ class Mounted:
         return image.holds(place) if there is None else there
 
 
+@dataclass
+class Elsewhere(Mounted):
+    """Folders on a node of which nothing is known: any place may be there. `own`: folders of the image all the same."""
+
+    own: tuple[str, ...] = ()
+
+    def has(self, place: str) -> bool | None:
+        there = super().has(place)
+        return True if there is None and not below(place, self.own) else there
+
+
 def mounted(pod: Pod, container: dict[str, Any], scene: Scene) -> Mounted:
     """The volumes of a container of a pod. A pod's own disk is empty unless another container may fill it."""
     found = Mounted()

@@ -40,6 +40,14 @@ class Places:
         """Whether what a program reads is there, be it elsewhere or its input."""
         return "://" in place or place == "-" or self.is_there(place)
 
+    def text(self, place: str) -> str | None:
+        """The text of a file in a volume or in the image; None where it is not known here."""
+        full = self.full(place)
+        file = self.image.file(full)
+        if self.mounted.has(full):
+            return self.mounted.files.get(full)
+        return file.read_text(encoding="utf-8") if file else None
+
     def missing(self, place: str) -> str:
         """The finding about a place that is not there."""
         return f"the image has no file {place!r} (from {self.at})"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import ast
 import io
+import posixpath
 import re
+import tempfile
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
@@ -15,6 +17,7 @@ from typing import Any
 import typer
 
 from k8s.check.image import ROOT
+from k8s.check.places import Places
 from toolace.config import Config, FileSource, load_config
 from toolace.errors import ToolaceError
 from toolace.serving.config import load_serve_config
@@ -163,3 +166,19 @@ def read_settings(call: Invocation, config: Path | None) -> Any:
     sources = (settings.data.train, settings.data.dev, settings.data.test)
     call.reads += [source.path for source in sources if isinstance(source, FileSource)]
     return settings
+
+
+def settings_at(call: Invocation, places: Places) -> Any:
+    """The settings of a call, where its file is in the image or written out in a ConfigMap; None for others."""
+    full = places.full(call.config or "")
+    text = places.mounted.files.get(full) if call.config else None
+    if text is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / posixpath.basename(full)
+            file.write_text(text, encoding="utf-8")
+            settings = read_settings(call, file)
+        call.problem = call.problem and call.problem.replace(str(file), full)
+        return settings
+    if call.config and not places.image.file(full):
+        return None
+    return read_settings(call, places.image.file(full) if call.config else None)

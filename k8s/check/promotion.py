@@ -17,11 +17,15 @@ ENTRYPOINT: Path = ("spec", "entrypoint")
 
 @dataclass(frozen=True)
 class Promotion:
-    """What a job that trains does with its model in the end: the setting rounds.promote; and its root."""
+    """What a job that trains does with its model in the end: the setting rounds.promote; and its root.
+
+    `cluster`: the object with the cluster that it runs on; None where that is not known.
+    """
 
     job: Thing
     promote: str
     root: str
+    cluster: Thing | None
 
     @property
     def host(self) -> str:
@@ -42,6 +46,8 @@ def check_promotions(scene: Scene, promotions: list[Promotion]) -> Iterator[Find
     services = {thing.name for thing in scene.things if thing.kind == "Service"}
     for one in promotions:
         if one.promote == "local":
+            if one.cluster is not one.job:  # what others serve on their cluster is not known
+                continue
             said = "rounds.promote=local: nothing is served on the training cluster itself"
             yield one.job.wrong(ENTRYPOINT, said)
         elif one.host and one.host not in heads and one.host not in services:
@@ -62,16 +68,18 @@ def _pair(one: Promotion, service: Thing) -> Iterator[Finding]:
     if one.port != "8265":
         said = f"rounds.promote: the dashboard of {one.host} listens on 8265, not on {one.port or 80}"
         yield one.job.wrong(ENTRYPOINT, said)
-    (path, mine), (_, theirs) = cluster_of(one.job) or ((), {}), cluster_of(service) or ((), {})
+    if one.cluster is None:
+        return
+    (path, mine), (_, theirs) = cluster_of(one.cluster) or ((), {}), cluster_of(service) or ((), {})
     tokens = [find(spec, ("authOptions", "secretName")) for spec in (mine, theirs)]
     if tokens[0] != tokens[1]:
         said = (
             f"the token of Secret {tokens[0]!r}, but {service.name}, into which it promotes, has that of {tokens[1]!r}"
         )
-        yield one.job.wrong((*path, "authOptions", "secretName"), said)
+        yield one.cluster.wrong((*path, "authOptions", "secretName"), said)
     if "://" in one.root:
         return
-    wanted = {str(place) for pod in _ray(one.job) if (place := _place(pod, one.root))}
+    wanted = {str(place) for pod in _ray(one.cluster) if (place := _place(pod, one.root))}
     for pod in _ray(service):
         place = _place(pod, one.root)
         if wanted and (place is None or str(place) not in wanted):

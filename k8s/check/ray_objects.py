@@ -24,6 +24,8 @@ _PODS: dict[str, Path] = {
     "CronJob": ("spec", "jobTemplate", "spec", "template", "spec"),
 }
 
+_KEEPS_COMMAND = "ray.io/overwrite-container-cmd"
+
 
 @dataclass(frozen=True)
 class Pod:
@@ -111,6 +113,20 @@ def main_container(pods: list[Pod], role: str) -> tuple[Path, dict[str, Any]] | 
                 if "containers" in path[-2:]:
                     return path, container
     return None
+
+
+def started_by(pod: Pod, path: Path, container: dict[str, Any]) -> str | None:
+    """The shell text that KubeRay makes of command and args of the container that Ray runs in, before Ray's start.
+
+    It joins their words as they are. None for other containers, for those that start Ray themselves, and where an
+    annotation keeps the command: these are run as they are written.
+    """
+    if pod.role not in ("head", "worker") or path[-2:] != ("containers", 0):
+        return None
+    text = " ".join(str(word) for field in ("command", "args") for word in container.get(field) or ())
+    holders = (pod.thing.get("metadata", "annotations"), pod.thing.get(*pod.path[:-1], "metadata", "annotations"))
+    kept = any(str((one or {}).get(_KEEPS_COMMAND, "")).lower() == "true" for one in holders)
+    return None if not text or kept or "ray start" in text else text
 
 
 def mounts(container: dict[str, Any]) -> list[str]:

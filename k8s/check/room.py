@@ -110,12 +110,12 @@ def _declared(thing: Thing) -> Iterator[dict[str, float]]:
         yield given | {str(name): amount(value) or 0.0 for name, value in (group.get("resources") or {}).items()}
 
 
-def check_run(thing: Thing, where: Path, settings: Any) -> Iterator[Finding]:
-    """Whether a run's actors and training workers fit its cluster."""
+def check_run(thing: Thing, where: Path, settings: Any, cluster: Thing) -> Iterator[Finding]:
+    """Whether the actors and training workers of a job's run fit a cluster."""
     train, rollout = settings.train, settings.rollout
     wanted = [
         ("train.workers", train.workers, train.cpus_per_worker, train.gpus_per_worker),
         ("rollout.min_actors", rollout.min_actors, rollout.cpus_per_actor, rollout.gpus_per_actor),
     ]
-    if said := "; ".join(too_large(thing, wanted)):
+    if said := "; ".join(too_large(cluster, wanted)):
         yield thing.wrong(where, said)

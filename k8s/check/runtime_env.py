@@ -47,7 +47,7 @@ def problems(given: Any, image: Image | None, mounted: Mounted, own: frozenset[s
     hook = known.get("worker_process_setup_hook")
     if image and isinstance(hook, str) and ":" in hook:
         yield ("worker_process_setup_hook",), f"{hook!r} has a colon: Ray takes a path such as package.module.function"
-    elif image and isinstance(hook, str) and not brings_code(given) and (problem := import_problem(image, hook)):
+    elif image and isinstance(hook, str) and not brings_code(given, hook) and (problem := import_problem(image, hook)):
         yield ("worker_process_setup_hook",), problem
     python = known.get("py_executable")
     if image and isinstance(python, str) and python.split():

@@ -143,7 +143,7 @@ def _application(
     for inner, text, brought in of_deployments(application):
         if not brought and (problem := import_problem(image, text)):
             yield thing.wrong((*path, *inner), problem)
-    if brings_code(application.get("runtime_env")):
+    if brings_code(application.get("runtime_env"), target):
         return
     if problem := import_problem(image, target):
         yield thing.wrong((*path, "import_path"), problem)
