@@ -55,6 +55,7 @@ def _service(thing: Thing, scene: Scene) -> Iterator[Finding]:
         yield from _scaling(thing, (*WHERE, "applications", index, "deployments"), application.get("deployments") or ())
         yield from _application(thing, scene, loaded, (*WHERE, "applications", index), application)
     yield from _http(thing, loaded)
+    yield from _grpc(thing, loaded)
     if thing.get("spec", "excludeHeadPodFromServeSvc") and loaded.get("proxy_location") in ("HeadOnly", "Disabled"):
         where = (*WHERE, "proxy_location")
         yield thing.wrong(where, f"{loaded['proxy_location']}, but excludeHeadPodFromServeSvc: the service has no pods")
@@ -121,6 +122,16 @@ def _http(thing: Thing, loaded: dict[str, Any]) -> Iterator[Finding]:
     named = [number for number, name in declared.items() if name == "serve"]
     if (named and port not in named) or (not named and port != 8000):
         yield thing.wrong((*WHERE, "http_options", "port"), f"{port}, but no container port named serve is {port}")
+
+
+def _grpc(thing: Thing, loaded: dict[str, Any]) -> Iterator[Finding]:
+    """What the proxies import: they run in the image alone, whatever an application's runtime environment brings."""
+    where: Path = ("grpc_options", "grpc_servicer_functions")
+    head = main_container(list(pods_of(thing)), "head")
+    for index, target in enumerate(find(loaded, where) or ()):
+        image = image_for(str(head[1].get("image", "")), target) if head else None
+        if image and (problem := import_problem(image, target)):
+            yield thing.wrong((*WHERE, *where, index), problem)
 
 
 def _application(

@@ -239,6 +239,28 @@ def test_what_is_made_before_ray_starts_is_there(tmp_path: Path) -> None:
     assert found(tmp_path, run)[0] == []
 
 
+GRPC = "spec.serveConfigV2.grpc_options.grpc_servicer_functions"
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("serve_apps.nope.add_X_to_server", "no module 'serve_apps.nope'"),
+        ("serve_apps.refine.add_X_to_server", "serve_apps.refine has no 'add_X_to_server'"),
+        ("ray.serve.generated.serve_pb2_grpc.add_RayServeAPIServiceServicer_to_server", ""),
+    ],
+)
+@pytest.mark.parametrize("environment", [{}, {"runtime_env": ZIP}])
+def test_what_proxies_import_for_grpc_is_looked_for(
+    target: str, words: str, environment: dict[str, Any], tmp_path: Path
+) -> None:
+    application = {"name": "a", "import_path": "ray.serve.llm:build_openai_app", **environment}
+    served = {"grpc_options": {"grpc_servicer_functions": [target]}, "applications": [application]}
+    spec = {"serveConfigV2": json.dumps(served), "rayClusterConfig": ray()}
+    service = {"apiVersion": "ray.io/v1", "kind": "RayService", "metadata": {"name": "a"}, "spec": spec}
+    holds(found(tmp_path, service)[0], *([(f"{GRPC}[0]", words)] if words else []))
+
+
 @pytest.mark.parametrize(
     ("environment", "target", "words"),
     [
