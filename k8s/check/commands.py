@@ -65,7 +65,7 @@ class CommandLine:
             yield from self.check(part, may_fail=may_fail)
 
     def check(self, words: list[str], *, may_fail: bool = False) -> Iterator[str]:
-        """What is wrong with one program and its arguments. `may_fail`: files that it reads may be missing."""
+        """What is wrong with one program and its arguments. `may_fail`: it may be missing, and files that it reads."""
         if words == ["("]:
             self._left.append(self._places.at)
         elif words == [")"] and self._left:
@@ -78,7 +78,7 @@ class CommandLine:
         if not may_fail:
             yield from (self._places.missing(one) for one in reads(words) if self._places.lacks(one))
         if call.words and call.words[0] not in CLOSERS:
-            yield from self._program(call.words, given_text(words))
+            yield from self._program(call.words, given_text(words), may_fail=may_fail)
         self._places.made += made_by(words, self._places.at)
 
     def _unread(self, names: list[str]) -> Iterator[str]:
@@ -86,14 +86,14 @@ class CommandLine:
         expanded = self._text.replace("{", "")
         yield from (said for name in names if f"${name}" not in expanded and (said := unknown(name, ours=True)))
 
-    def _program(self, words: list[str], given: str) -> Iterator[str]:
+    def _program(self, words: list[str], given: str, *, may_fail: bool = False) -> Iterator[str]:
         """What is wrong with a program, its arguments and the text that it is given as its input."""
         program, *rest = words
         name = posixpath.basename(program)
         if "$" in program:
             pass
         elif not self._is_command(program):
-            yield f"the image has no command {program!r}"
+            yield from () if may_fail else (f"the image has no command {program!r}",)
         elif PYTHON.fullmatch(name):
             yield from self._python(python_call(rest), given)
         elif name == "torchrun":

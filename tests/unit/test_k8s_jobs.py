@@ -275,3 +275,19 @@ def test_packages_bring_what_is_served(environment: dict[str, Any], target: str,
     service = {"apiVersion": "ray.io/v1", "kind": "RayService", "metadata": {"name": "a"}, "spec": spec}
     where = "spec.serveConfigV2.applications[0].import_path"
     holds(found(tmp_path, service)[0], *([(where, words)] if words else []))
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "words"),
+    [
+        ("nvidia-smi || true", ""),
+        ("timeout 9 nvidia-smi 2> /dev/null || :", ""),
+        ("$TOOL make || true; cat made.txt", ""),
+        ("nvidia-smi; true", "no command 'nvidia-smi'"),
+        ("nvidia-smi || nvidia-smy", "no command"),
+    ],
+)
+def test_a_command_whose_failure_is_allowed_may_be_missing(entrypoint: str, words: str, tmp_path: Path) -> None:
+    findings, _ = found(tmp_path, job(entrypoint))
+    assert bool(findings) == bool(words)
+    assert all(words in said for _, said in findings)
