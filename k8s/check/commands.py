@@ -26,7 +26,7 @@ from k8s.check.python_calls import PythonCall, launched, python_call
 from k8s.check.python_code import import_problems, module_problem, runnable, served_problem
 from k8s.check.ray_commands import RayCall, files_of, is_file, ray_call
 from k8s.check.shell import ASSIGNMENT, shell_parts
-from k8s.check.submissions import brought_to, mounted_there
+from k8s.check.submissions import brought_to, lost, mounted_there, places_elsewhere, submission_problem
 from k8s.check.variables import unknown
 
 
@@ -158,6 +158,17 @@ class CommandLine:
             volumes = mounted_there(self._places, brought.folder)
             yield from CommandLine(self.image, volumes, folder, brought).check(list(words))
 
+    def _submitted(self, call: Invocation) -> Iterator[str]:
+        """What is wrong with a command that `toolace submit` sends."""
+        if problem := submission_problem(call, self._places):
+            yield problem
+            return
+        yield from self._unread(call.variables)
+        line = CommandLine(self.image, places_elsewhere(self._places), self._places.full(call.working_dir))
+        line._places.made, line._places.has_run = [*self._places.made], self._places.has_run
+        yield from line.check(["toolace", *call.submitted])
+        yield from (problem for _, place in line.writes if call.sends and (problem := lost(place)))
+
     def _python(self, call: PythonCall, given: str) -> Iterator[str]:
         if call.kind in ("text", "-"):
             if not self._brought.has_module("toolace"):
@@ -192,6 +203,8 @@ class CommandLine:
         varies, problem = any("$" in word for word in words), call.problem
         if problem and (not varies or "No such option" in problem or "unrecognized" in problem):
             yield problem
+        if call.submitted:
+            yield from self._submitted(call)
         if problem or varies:
             return
         places = self._places

@@ -51,6 +51,13 @@ class Invocation:
     overrides: list[str] = field(default_factory=list)
     reader: str = ""
     """The command whose settings `--config` and `--set` are."""
+    submitted: list[str] = field(default_factory=list)
+    """The command of `toolace` that it sends to a cluster, with a copy of `working_dir`."""
+    sends: bool = True
+    """Whether that is started there; its run is stopped or asked for otherwise."""
+    working_dir: str = "."
+    variables: list[str] = field(default_factory=list)
+    """Names of the variables that it gives to what it sends."""
 
 
 def invoke(words: list[str]) -> Invocation:
@@ -108,6 +115,12 @@ def _invocation(reader: str, given: dict[str, Any]) -> Invocation:
     found.writes = [(f"--{name}", str(given[name])) for name in _WRITES if given.get(name)]
     if given.get("model"):
         found.models.append(str(given["model"]))
+    if reader == "submit":
+        found.submitted, found.working_dir = list(given.get("command") or ()), str(given["working_dir"])
+        found.sends = not (given.get("stop") or given.get("status"))
+        if found.sends and not found.submitted and not given.get("follow"):
+            found.problem = "toolace submit: nothing to do: give a command after --"
+        found.variables = [one.partition("=")[0] for one in given.get("env") or ()]
     return found
 
 

@@ -1,4 +1,4 @@
-"""Commands that are sent to run elsewhere: by `ray job submit`."""
+"""Commands that are sent to run elsewhere: by `ray job submit`, and by `toolace submit`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 from k8s.check.brought import ANYTHING, REMOTE, Brought, brought_by
 from k8s.check.documents import NotReadError, read
-from k8s.check.mounted import Mounted
+from k8s.check.mounted import Elsewhere, Mounted
 from k8s.check.places import Places
+from k8s.check.programs import Invocation
 from k8s.check.ray_commands import RayCall
 
 
@@ -38,3 +39,25 @@ def mounted_there(places: Places, folder: str | None) -> Mounted:
     """The volumes of the node where `ray job submit` runs a command: claims, and the folder that is sent."""
     sent = folder and folder != REMOTE and folder.startswith("/") and not places.image.holds(folder)
     return Mounted(["/mnt", *([folder] if folder and sent else [])])
+
+
+def submission_problem(call: Invocation, places: Places) -> str | None:
+    """Why `toolace submit` sends nothing: no folder to copy, settings that are not here, or a submission of one."""
+    if call.submitted[:1] == ["submit"]:
+        return "toolace submit: a job cannot submit: give the command itself after --"
+    if not places.is_there(call.working_dir):
+        return f"the image has no folder {call.working_dir!r} (from {places.at})"
+    return None
+
+
+def places_elsewhere(places: Places) -> Elsewhere:
+    """The places of a command that `toolace submit` sends: its folder is a copy, others are the cluster's."""
+    here = places.mounted
+    return Elsewhere(here.open, here.known, here.files, own=(places.image.workdir,))
+
+
+def lost(place: str) -> str | None:
+    """Why results at a place would be lost on a cluster; None where they stay, or the shell alone knows it."""
+    if "://" in place or place.startswith("/") or "$" in place:
+        return None
+    return f"results in {place!r} would be lost: a job runs in a copy of the working directory"

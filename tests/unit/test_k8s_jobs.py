@@ -1,4 +1,4 @@
-"""Where commands run: on selected clusters, with runtime environments, or before Ray's start."""
+"""Where commands run: on selected clusters, with runtime environments, sent by a submission, or before Ray's start."""
 
 from __future__ import annotations
 
@@ -203,6 +203,47 @@ def test_so_it_does_where_a_command_submits_a_job(options: list[str], command: s
     data = {"env.yaml": "pip: [mlflow]\n"}
     settings = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": data}
     holds(found(tmp_path, submit, settings)[0], *([(COMMAND, words)] if words else []))
+
+
+SUBMITTED: dict[str, tuple[str, str]] = {
+    "settings": ("-- run --config configs/dem.yaml --set rooot=s3://b/r", "no file 'configs/dem.yaml'"),
+    "a setting": ("-- run --config configs/demo.yaml --set rooot=s3://b/r", "rooot"),
+    "a command": ("-- runn", "no command 'runn'"),
+    "an option": ("-- run --confg x", "--confg"),
+    "an option of another command": ("-- evaluate --modell x", "--modell"),
+    "what is no command of toolace": ("-- python ray_jobs/nope.py", "toolace has no command 'python'"),
+    "a submission": ("-- submit -- run", "a job cannot submit"),
+    "nothing": ("--name a", "nothing to do"),
+    "results that are lost": ("-- run --config configs/demo.yaml", "results in 'runs' would be lost"),
+    "results of a stage that are lost": ("-- evaluate --data s3://b/a --model org/m --out scores", "'scores' would be"),
+    "a folder": ("--working-dir /opt/none -- run --config a.yaml", "no folder '/opt/none'"),
+    "settings in another folder": ("--working-dir configs -- run --config configs/demo.yaml", "/opt/toolace/configs"),
+    "a variable": ("--env TOOLACE_CASHE=/x -- run --set root=s3://b/r", "did you mean TOOLACE_CACHE?"),
+    "an option beside a variable": ("--name $NAME -- run --confg x", "--confg"),
+    "a model": ("-- run --set root=s3://b/r --set model.path=builtin:tiny_bas", "no model 'builtin:tiny_bas'"),
+}  # fmt: skip
+SENT: dict[str, str] = {
+    "a run": "-- run --config configs/demo.yaml --set root=/mnt/runs",
+    "a run in another folder": "--working-dir configs -- run --config demo.yaml --set root=s3://b/r",
+    "places of the cluster": "-- evaluate --data /data/rows.jsonl --model /data/models/m --out /data/scores",
+    "a run that is followed": "--follow --name demo",
+    "a run that is stopped": "--stop -- run --config configs/demo.yaml",
+    "words of the shell": "--env A -- run --config $CONFIG --set root=$ROOT",
+    "help": "--help",
+}
+
+
+@pytest.mark.parametrize("name", SUBMITTED)
+def test_a_mistake_in_what_toolace_submit_sends_is_found(name: str, tmp_path: Path) -> None:
+    words, said = SUBMITTED[name]
+    holds(found(tmp_path, plain_job(["toolace", "submit", *words.split()]))[0], (COMMAND, said))
+
+
+@pytest.mark.parametrize("name", SENT)
+def test_what_toolace_submit_may_send_is_left_alone(name: str, tmp_path: Path) -> None:
+    env = [{"name": "A", "value": "b"}]
+    text = f"echo $A; toolace submit {SENT[name]}"
+    assert found(tmp_path, plain_job(["sh", "-c", text], env=env))[0] == []
 
 
 @pytest.mark.parametrize(
