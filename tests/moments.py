@@ -138,17 +138,17 @@ class Watch:
         real = storage._temporary
 
         @contextmanager
-        def temporary(target: Path, data: bytes) -> Iterator[Path]:
+        def temporary(target: Path, data: bytes, *more: Any) -> Iterator[Path]:
             place = self.place(str(target))
             # A driver's other threads write by the clock: heartbeats.
             watched = victim != "driver" or threading.current_thread() is threading.main_thread()
             if place is None or not watched:
-                with real(target, data) as aside:
+                with real(target, data, *more) as aside:
                     yield aside
                 return
             stage, name = place
             self.meet(Moment(victim, stage, f"{name} will be written"))
-            with real(target, data) as aside:
+            with real(target, data, *more) as aside:
                 self.meet(Moment(victim, stage, f"{name} is written under another name"))
                 yield aside
             self.meet(Moment(victim, stage, f"{name} is there"))
