@@ -1,6 +1,7 @@
 """What the manifests run, run on the cluster of this machine: the Serve application, and the job that trains a model
 and puts it behind that application. Text and settings are the manifests' own. What a pod would be given is given here:
-where volumes are mounted, the address of a service, a port; and more `--set`, so that the run is small."""
+where volumes are mounted, the address of a service, a port, one replica of each kind; and more `--set`, so that the
+run is small."""
 
 from __future__ import annotations
 
@@ -41,6 +42,9 @@ class Here:
             "/etc/toolace/keys": str(self.keys),
             "http://toolace-serve-head-svc:8265": dashboard,
             "host: 0.0.0.0, port: 8000": f"host: 127.0.0.1, port: {self.port}",
+            # Two of each start no sooner than one here, and each promotion starts them anew.
+            "ingress_replicas: 2": "ingress_replicas: 1",
+            "min_replicas: 2": "min_replicas: 1",
         }
         self.met: set[str] = set()
 
