@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import mmap
 import re
@@ -26,7 +27,7 @@ def unknown(name: str, *, ours: bool, own: frozenset[str] = frozenset()) -> str 
     if name in own:
         return None
     if name.startswith("RAY_"):
-        if name in ray_variables() or _in_binaries(name):
+        if name in ray_variables() or _BUILT.fullmatch(name) or not _has_binaries():
             return None
         return f"Ray reads no variable {name}{_near(name, ray_variables())}"
     if not ours or _GIVEN.fullmatch(name):
@@ -44,7 +45,8 @@ def unknown(name: str, *, ours: bool, own: frozenset[str] = frozenset()) -> str 
 
 def _near(name: str, names: frozenset[str]) -> str:
     found = get_close_matches(name, [one for one in names if not one.endswith("_")], 1, 0.8)
-    return f": did you mean {found[0]}?" if found else ""
+    begun = [one for one in names if one.startswith(f"{name}_")]
+    return f": did you mean {(found or begun)[0]}?" if found or len(begun) == 1 else ""
 
 
 @cache
@@ -79,6 +81,21 @@ def _source(package: str, written: frozenset[str], prefix: str, file: str = "") 
 
 _HUB = _source("huggingface_hub", known.HUGGING_FACE, "HF|HUGGINGFACE|HUGGING_FACE", "constants.py")
 _TORCH = _source("torch", known.TORCH | library.TORCH, "TORCH[A-Z]*|PYTORCH")
+
+
+def _tqdm() -> frozenset[str] | None:
+    """tqdm takes each parameter of a bar from a variable; some of its modules read others."""
+    found = _package("tqdm")
+    if found is None:
+        return None
+    tree = ast.parse((found / "std.py").read_text("utf-8"))
+    bars = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "tqdm"]
+    starts = [node for bar in bars for node in bar.body if getattr(node, "name", "") == "__init__"]
+    fields = [one.arg for node in starts if isinstance(node, ast.FunctionDef) for one in node.args.args[1:]]
+    names = frozenset(f"TQDM_{name}" for field in fields for name in (field, field.upper()))
+    return names | _named_in(found, "TQDM", quoted=True) if names else None
+
+
 _FAMILIES: dict[str, tuple[str, Callable[[], frozenset[str] | None]]] = {
     **dict.fromkeys(
         ("OTEL_", "GRPC_", "grpc_", "UCX_", "PIP_", "LC_", "SENTRY_", "NVSHMEM_"), ("a library", lambda: None)
@@ -115,6 +132,7 @@ _FAMILIES: dict[str, tuple[str, Callable[[], frozenset[str] | None]]] = {
     "OPENBLAS_": ("OpenBLAS", lambda: library.OPENBLAS),
     "NUMBA_": ("numba", _source("numba", library.NUMBA, "NUMBA", "core/config.py")),
     "CUDNN_": ("cuDNN", lambda: library.CUDNN),
+    "TQDM_": ("tqdm", _tqdm),
     "TRITON_": ("Triton", _source("triton", known.TRITON, "TRITON", "knobs.py")),
     "MALLOC_": ("the C library", lambda: known.MALLOC),
     "DEEPSPEED_": ("DeepSpeed", _source("deepspeed", frozenset(), "DEEPSPEED")),
@@ -125,19 +143,34 @@ _FAMILIES: dict[str, tuple[str, Callable[[], frozenset[str] | None]]] = {
 """Who reads names that begin so, and which there are."""
 
 
+_BINARIES = ("core/src/ray/raylet/raylet", "_raylet.so")
+_BUILT = re.compile(
+    r"RAY_RUNTIME_ENV_[A-Z_]+_CACHE_SIZE_GB|RAY_[A-Z_]+_(?:VALGRIND|VALGRIND_PROFILER|PERFTOOLS_PROFILER|TMUX|GDB)"
+)
+"""Names that Ray makes of a plugin's or a process's name."""
+
+
 @cache
 def ray_variables() -> frozenset[str]:
-    """Every `RAY_...` in the sources of the installed Ray."""
+    """Every `RAY_...` in the sources of the installed Ray and in its binaries; what is only the beginning of names,
+    as in `RAY_SERVE_`, is none."""
     package = _package("ray")
-    return _named_in(package) if package else frozenset()
+    if package is None:
+        return frozenset()
+    named = _named_in(package).union(*(_named_in_binary(package / name) for name in _BINARIES))
+    return frozenset(name for name in named if not name.endswith("_"))
 
 
-@cache
-def _in_binaries(name: str) -> bool:
-    """Whether Ray's raylet has the setting: its variables are RAY_ and the setting's name."""
+def _has_binaries() -> bool:
+    """Whether Ray's programs are here: most settings of its core are named in them alone."""
     package = _package("ray")
-    file = package / "core" / "src" / "ray" / "raylet" / "raylet" if package else None
-    if file is None or not file.is_file():
-        return True
+    return package is not None and (package / _BINARIES[0]).is_file()
+
+
+def _named_in_binary(file: Path) -> frozenset[str]:
+    """Every `RAY_...` that is a whole string in a binary, which ends with a zero: each setting of Ray's core is there
+    with its prefix. Its bare name is there too, but beside other words, such as `timeout`."""
+    if not file.is_file():
+        return frozenset()
     with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return data.find(b"\0" + name.removeprefix("RAY_").encode() + b"\0") >= 0 or data.find(name.encode()) >= 0
+        return frozenset(name.decode() for name in re.findall(rb"RAY_[A-Za-z0-9_]+(?=\0)", data))
