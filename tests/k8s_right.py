@@ -34,6 +34,8 @@ def deployed(said: str, application: str = "") -> Changes:
 STORE_VOLUME = "          - {name: store, persistentVolumeC"
 QUEUE = f"{NAMED}  labels: {{kueue.x-k8s.io/queue-name: toolace}}\n"
 
+RUNTIME_ENV = '  runtimeEnvYAML: |\n    env_vars:\n      RAY_JOB_STOP_WAIT_TIME_S: "60"\n'
+
 CHANGED: dict[str, Changes] = {
     "a policy of scaling that comes with a zip": deployed(
         'autoscaling_config: {policy: {policy_function: "autoscaling_policy:scheduled_batch_processing_policy"}}',
@@ -76,6 +78,9 @@ CHANGED: dict[str, Changes] = {
         (JOB, "    env_vars:\n", "    worker_process_setup_hook: toolace.settings_file.parse_yaml\n"
          "    pip: /mnt/store/packages.txt\n    env_vars:\n"),
     ),
+    "a runtime environment that is empty": ((JOB, RUNTIME_ENV, '  runtimeEnvYAML: ""\n'),),
+    "a runtime environment of a remark": ((JOB, RUNTIME_ENV, "  runtimeEnvYAML: |\n    # Nothing yet.\n"),),
+    "profilers": ((JOB, "    env_vars:\n", "    nsight: default\n    rocprof_sys: default\n    env_vars:\n"),),
     "a hook that comes with a zip": (
         (JOB, "    env_vars:\n", "    worker_process_setup_hook: mine.hook\n"
          "    working_dir: https://example.com/code.zip\n    env_vars:\n"),

@@ -46,7 +46,8 @@ def check_job(thing: Thing, promotions: list[Promotion], scene: Scene) -> Iterat
             yield thing.wrong((*_ENVIRONMENT, *error.path), str(error))
         else:
             ours = cluster is None and image_for("", text) is not None
-            yield from _runtime_env(thing, pods, scene, environment, ours=ours)
+            if environment is not None:  # nothing but comments, which the operator takes as no runtime environment
+                yield from _runtime_env(thing, pods, scene, environment, ours=ours)
     brought = brought_by(environment)
     line = _line(pods, scene, text, environment, brought) if cluster else _line_elsewhere(text, brought)
     if line is None or not text:

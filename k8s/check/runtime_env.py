@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from inspect import signature
 from typing import Any
 
 from k8s.check.findings import Path
@@ -22,13 +23,16 @@ def problems(given: Any, image: Image | None, mounted: Mounted, own: frozenset[s
         return
     from ray.runtime_env import RuntimeEnv, RuntimeEnvConfig
 
-    for key in sorted(map(str, given.keys() - RuntimeEnv.known_fields)):
+    # Ray keeps `nsight`, say, under another name than the one that it takes.
+    fields = RuntimeEnv.known_fields | {name for name in signature(RuntimeEnv).parameters if not name.startswith("_")}
+    fields -= {"kwargs"}
+    for key in sorted(map(str, given.keys() - fields)):
         yield (key,), f"there is no field {key!r} in a runtime environment"
     config = given.get("config")
     odd = sorted(config.keys() - RuntimeEnvConfig.known_fields) if isinstance(config, dict) else []
     for key in odd:
         yield ("config", key), f"there is no field {key!r} in a runtime environment's config: Ray ignores it"
-    known = {key: value for key, value in given.items() if key in RuntimeEnv.known_fields}
+    known = {key: value for key, value in given.items() if key in fields}
     if odd:
         del known["config"]
     # Ray looks for folders on this machine; they are meant to be in the image.
