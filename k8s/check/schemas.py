@@ -12,26 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import yaml
 
+from k8s.check.definitions import KINDS, OBJECT_META, completed, custom_validators, files_of, strange_kind
 from k8s.check.findings import Finding, Thing
 from k8s.check.groups import BUILT_IN, RAY, misspelled_group
 from k8s.check.lists import check_keys
 
 KUBERNETES = "1.34"
 """The version whose kinds are checked; an API server takes what one of the minor versions around it takes."""
-_TEXT = {"type": "string"}
-_TEXTS = {"type": "object", "additionalProperties": _TEXT}
-_LIST = {"type": "array", "items": {"type": "object"}}
-_FIELDS: dict[str, Any] = {
-    **dict.fromkeys(("name", "namespace", "generateName", "uid", "resourceVersion", "selfLink"), _TEXT),
-    **{name: {"type": ["string", "null"]} for name in ("creationTimestamp", "deletionTimestamp")},
-    **{name: {"type": "integer"} for name in ("generation", "deletionGracePeriodSeconds")},
-    **{"labels": _TEXTS, "annotations": _TEXTS, "ownerReferences": _LIST, "managedFields": _LIST},
-    "finalizers": {"type": "array", "items": _TEXT},
-}
-OBJECT_META: dict[str, Any] = {"type": "object", "additionalProperties": False, "properties": _FIELDS}
-"""Kubernetes' ObjectMeta, which definitions of others leave open."""
 _DEFAULTED = {("onPodConditions", "status")}
 """Fields that a schema wants and the API server fills in, behind the list that they are in."""
 _ANY = {"required": ["metadata"], "properties": {"metadata": OBJECT_META}}
@@ -48,8 +36,8 @@ class Schemas:
     def __init__(self, crds: Path) -> None:
         self._crds = crds
         self.skipped: set[str] = set()
-        self.declared: set[str] = set()
-        """Groups whose CustomResourceDefinitions are among the objects."""
+        self.declared: dict[str, set[str]] = {}
+        """Groups whose CustomResourceDefinitions are among the objects, and the kinds of these."""
 
     def check(self, thing: Thing) -> Iterator[Finding]:
         """Every way in which an object differs from the schema of its kind."""
@@ -59,6 +47,8 @@ class Schemas:
             yield from self._built_in(thing)
         elif thing.group not in self.declared and (problem := misspelled_group(thing.group)):
             yield thing.wrong(["apiVersion"], problem)
+        elif near := self._other_case(thing):
+            yield thing.wrong(["kind"], f"{thing.group} has no kind {thing.kind}: did you mean {near}?")
         else:
             yield from _errors(thing, jsonschema.Draft202012Validator(_ANY))
             self.skipped.add(f"{thing.data.get('apiVersion')} {thing.kind}: no schema of this kind is at hand")
@@ -66,25 +56,36 @@ class Schemas:
     def declare(self, thing: Thing) -> None:
         """Take note of an object that makes a group known."""
         if thing.kind == "CustomResourceDefinition":
-            self.declared.add(str(thing.get("spec", "group")))
+            kinds = self.declared.setdefault(str(thing.get("spec", "group")), set())
+            kinds.add(str(thing.get("spec", "names", "kind")))
+
+    def _other_case(self, thing: Thing) -> str | None:
+        """The declared kind that an object's is but for the case of letters. Any other may be declared elsewhere."""
+        kinds = self.declared.get(thing.group, set())
+        found = {kind.lower(): kind for kind in kinds}.get(thing.kind.lower())
+        return found if thing.kind not in kinds else None
 
     def _custom(self, thing: Thing) -> Iterator[Finding]:
+        files = files_of(self._crds)
+        if problem := strange_kind(thing.kind, {*KINDS, *files, *self.declared.get(RAY, ())}):
+            yield thing.wrong(["kind"], problem)
+            return
         if not self._crds.is_dir():
             self.skipped.add(
                 f"Ray's kinds against their schemas: no folder {self._crds} with KubeRay's definitions (--crds)"
             )
             yield from _errors(thing, jsonschema.Draft202012Validator(_ANY))
             return
-        file = self._crds / f"ray.io_{thing.kind.lower()}s.yaml"
-        if not file.is_file():
-            yield thing.wrong(["kind"], f"no kind {thing.kind} among KubeRay's definitions")
+        if thing.kind not in files:
+            self.skipped.add(f"{thing.data.get('apiVersion')} {thing.kind}: no definition of it in {self._crds}")
+            yield from _errors(thing, jsonschema.Draft202012Validator(_ANY))
             return
-        validators = custom_validators(file)
+        validators = custom_validators(files[thing.kind])
         version = str(thing.data.get("apiVersion")).partition("/")[2]
         if version not in validators:
             yield thing.wrong(["apiVersion"], f"{thing.kind} has no version {version!r}: {', '.join(validators)}")
             return
-        yield from _errors(thing, validators[version])
+        yield from _errors(thing, validators[version], completed(thing.data, validators[version].schema))
         yield from check_keys(thing, validators[version].schema)
 
     def _built_in(self, thing: Thing) -> Iterator[Finding]:
@@ -99,40 +100,6 @@ class Schemas:
             )
             return
         yield from _errors(thing, validator)
-
-
-@cache
-def custom_validators(file: Path) -> dict[str, Any]:
-    """Validators by version from a CustomResourceDefinition; fields that it does not name are errors."""
-    definition = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-    found = {}
-    for version in definition["spec"]["versions"]:
-        if not version.get("served", True) or version.get("deprecated"):
-            continue
-        schema = _strict(version["schema"]["openAPIV3Schema"])
-        schema["properties"]["metadata"] = OBJECT_META
-        schema["required"] = sorted({*schema.get("required", ()), "metadata", "spec"})
-        found[version["name"]] = jsonschema.Draft202012Validator(schema)
-    return found
-
-
-def _strict(node: Any) -> Any:
-    """A definition's schema as JSON schema. The API server drops unknown fields silently: here they are refused."""
-    if isinstance(node, list):
-        return [_strict(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    node = {key: _strict(value) for key, value in node.items()}
-    if node.get("x-kubernetes-int-or-string"):
-        node.pop("type", None)
-        node["anyOf"] = [{"type": "integer"}, {"type": "string"}]
-    if isinstance(node.get("type"), str):
-        open_ended = "additionalProperties" in node or node.get("x-kubernetes-preserve-unknown-fields")
-        if "properties" in node and not open_ended:
-            node["additionalProperties"] = False
-        if node.get("nullable"):
-            node["type"] = [node["type"], "null"]
-    return node
 
 
 @cache
@@ -160,8 +127,9 @@ def built_in_validator(version: str, kind: str) -> Any:
     return None if text is None else jsonschema.Draft202012Validator(json.loads(text), registry=registry)
 
 
-def _errors(thing: Thing, validator: Any) -> Iterator[Finding]:
-    for error in validator.iter_errors(thing.data):
+def _errors(thing: Thing, validator: Any, data: Any = None) -> Iterator[Finding]:
+    """The ways in which an object, or what the server makes of it, is not as a schema wants it."""
+    for error in validator.iter_errors(thing.data if data is None else data):
         path: list[str | int] = list(error.absolute_path)
         if error.validator == "additionalProperties" and isinstance(error.instance, dict):
             # YAML reads `on` and `1` as keys that are no text, which no schema has.

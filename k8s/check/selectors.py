@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from k8s.check.findings import Finding, Path, Thing, find
-from k8s.check.ray_objects import Pod, groups_of, pods_of, selects
+from k8s.check.ray_objects import Pod, cluster_of, groups_of, pods_of, selects
 from k8s.check.rendering import Scene
 
 _OPERATORS = ("ray.io/", "batch.kubernetes.io/", "statefulset.kubernetes.io/", "apps.kubernetes.io/", "job-name")
@@ -79,7 +79,9 @@ def _most(pod: Pod) -> int:
     """How many pods a template has at the most."""
     for path, group, role in groups_of(pod.thing):
         if pod.path[: len(path)] == path:
-            count = 1 if role == "head" else group.get("maxReplicas") or group.get("replicas") or 0
+            _, cluster = cluster_of(pod.thing) or ((), {})
+            unsaid = 10**9 if cluster.get("enableInTreeAutoscaling") else group.get("replicas") or 0
+            count = 1 if role == "head" else group.get("maxReplicas") or unsaid
             return int(count) * int(group.get("numOfHosts") or 1)
     replicas = pod.thing.get("spec", "replicas")
     return 10**9 if pod.thing.kind == "DaemonSet" else 1 if replicas is None else int(replicas)
