@@ -35,13 +35,22 @@ class Source:
     place: Path = ()
     """Where a patch stands in the file, if that is a kustomization."""
 
-    def sets(self, path: Path) -> bool:
-        """Whether the field at `path`, or one below or around it, is set here."""
+    def sets(self, path: Path, found: Path, data: Any) -> bool:
+        """Whether an object is at `path` as it is because of this source.
+
+        `found`: as much of the path as the object, `data`, has. Where that is not all, what is missing is missing here
+        if this source takes it away or made the whole of what it is missing in.
+        """
+        whole = len(found) == len(path)
         if self.operations:
             mine = [pointer(str(operation.get("path", ""))) for operation in self.operations]
             wanted = tuple(map(str, path))
-            return any(wanted[: len(one)] == one or one[: len(wanted)] == wanted for one in mine)
-        return has(self.document, path)
+            return any(wanted[: len(one)] == one or (whole and one[: len(wanted)] == wanted) for one in mine)
+        around = find(data, found)
+        if not whole and isinstance(around, dict) and not has(self.document, path):
+            own = find(self.document, found)
+            return isinstance(own, dict) and around.keys() <= own.keys()
+        return has(self.document, found)
 
 
 @dataclass
@@ -77,7 +86,7 @@ class Thing:
             known = known[:-1]
         file = self.sources[-1].file
         for source in self.sources[:-1]:
-            if known and source.sets(known):
+            if known and source.sets(path, known, self.data):
                 file = source.file
                 break
         name = self.name or self.get("metadata", "generateName") or ""

@@ -112,6 +112,35 @@ def test_a_mistake_in_a_merge_patch_names_the_patch(overlaid: Path, tmp_path: Pa
     assert [(Path(one.file), one.path) for one in findings] == [(patch, "spec.backoffLimit")]
 
 
+@pytest.mark.parametrize(
+    ("lines", "patch", "file"),
+    [
+        ("", "spec: {backoffLimit: 1}", "job.yaml"),
+        ("", "- {op: add, path: /spec/suspend, value: true}", "job.yaml"),
+        ("  entrypoint: python a.py\n", "spec: {entrypoint: null}", "patch.yaml"),
+        ("  entrypoint: python a.py\n", "- {op: remove, path: /spec/entrypoint}", "patch.yaml"),
+        ("  entrypoint: python a.py\n", "spec: {rayClusterSpec: {gcsFaultToleranceOptions: {}}}", "patch.yaml"),
+    ],
+)
+def test_what_is_missing_is_missing_in_the_file_that_holds_it(
+    lines: str, patch: str, file: str, tmp_path: Path
+) -> None:
+    """Not in a patch that sets another field beside it."""
+    job = "apiVersion: ray.io/v1\nkind: RayJob\nmetadata: {name: a}\n"
+    resources = "resources: {limits: {cpu: 1, memory: 4Gi}}"
+    head = f"{{template: {{spec: {{containers: [{{name: h, image: 'rayproject/ray:2.52.0', {resources}}}]}}}}}}"
+    spec = f"spec:\n{lines}  shutdownAfterJobFinishes: true\n  rayClusterSpec: {{headGroupSpec: {head}}}\n"
+    texts = {
+        "job.yaml": f"{job}{spec}",
+        "patch.yaml": patch if patch.startswith("-") else f"{job}{patch}\n",
+        "kustomization.yaml": "resources: [job.yaml]\npatches: [{path: patch.yaml, target: {kind: RayJob}}]\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    findings, _ = check(tmp_path, NO_CRDS)
+    assert [(Path(one.file).name, "missing" in one.message) for one in findings] == [(file, True)], findings
+
+
 def test_objects_of_an_overlay_have_one_version_of_an_image(overlaid: Path, tmp_path: Path) -> None:
     copy = plant(overlaid, tmp_path, PATCH, 'newTag: "0.1.0"', 'newTag: "0.2.0"')
     findings, _ = check(copy, NO_CRDS)
