@@ -16,6 +16,7 @@ from toolace.cli.main import main
 from toolace.cli.stages import stage_settings
 from toolace.config import Config, load_config
 from toolace.errors import ServingError
+from toolace.processor import native_bf16
 from toolace.rounds.record import record_start
 from toolace.storage import DONE, Store
 
@@ -157,6 +158,7 @@ def test_doctor_says_what_it_found(run: Any, tmp_path: Path) -> None:
     found = json.loads(out)
     checks = {check["name"]: check for check in found["checks"]}
     assert code == (0 if found["ok"] else 1)
+    assert ("auto trains in bf16 on CPUs" in checks["precision"]["found"]) == native_bf16()
     assert checks["storage"]["ok"] and checks["python"]["ok"] and checks["torch"]["found"].startswith("2.13")
     code, out, _ = run("doctor", "--json", "--storage", "/proc/nowhere")
     failed = [check for check in json.loads(out)["checks"] if not check["ok"]]

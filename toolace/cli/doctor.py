@@ -16,6 +16,7 @@ import typer
 
 from toolace.cli.options import JsonOption
 from toolace.errors import StorageError
+from toolace.processor import native_bf16
 from toolace.stack import INSTALL
 from toolace.storage import Store
 
@@ -55,6 +56,8 @@ def run_checks(storage: str) -> list[dict[str, Any]]:
         found = f"torchvision {_version('torchvision')} beside a CPU torch"
         checks.append(_check("torchvision", found, False, "pip uninstall torchvision torchaudio torchcodec"))
     checks.append(_check("gpus", _gpus(), True, ""))
+    on_cpus = "bf16" if native_bf16() else "fp32 (bf16 takes many times as long on this processor)"
+    checks.append(_check("precision", f"auto trains in {on_cpus} on CPUs, in bf16 on GPUs", True, ""))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     advice = f"{MIN_MEMORY_GIB} GiB are needed for the demo"
     checks.append(_check("memory", f"{memory:.1f} GiB, {os.cpu_count()} cores", memory >= MIN_MEMORY_GIB, advice))
