@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import sys
 import tempfile
@@ -27,6 +28,11 @@ from toolace.threads import share_cores
 
 share_cores()
 
+# Clusters of several nodes, their clients and engines are in one process tree: as vLLM and Ray advise, not 1,024.
+_soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+_most = 65_536 if _hard == resource.RLIM_INFINITY else min(_hard, 65_536)
+resource.setrlimit(resource.RLIMIT_NOFILE, (max(_soft, _most), _hard))
+
 # How long an example takes says how busy the machine is, and nothing of the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
@@ -37,6 +43,25 @@ ROOT = Path(__file__).resolve().parent.parent
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Unit tests first: they tell in seconds, and some want a process in which no Ray runs yet."""
     items.sort(key=lambda item: not item.path.is_relative_to(ROOT / "tests" / "unit"))
+
+
+class _Telling:
+    """Says in a line why a test failed, when it fails: the summary comes an hour later, or not at all."""
+
+    def __init__(self, reporter: Any) -> None:
+        self._reporter = reporter
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            why = next((line for line in report.longreprtext.splitlines() if line.startswith("E ")), "E")
+            self._reporter.write_line(f"\n{report.nodeid} ({report.when}):{why[1:300]}", red=True)
+
+
+@pytest.hookimpl(trylast=True)  # the reporter is there
+def pytest_configure(config: pytest.Config) -> None:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        config.pluginmanager.register(_Telling(reporter), "telling")
 
 
 @pytest.fixture(scope="session")
