@@ -23,7 +23,7 @@ pytest.importorskip("vllm", reason="needs an engine: make install")
 
 def test_cheaper_rounds_give_the_answers_of_evaluation() -> None:
     config = RefineConfig(max_rounds=5, max_tokens=160, accept_margin=0.5)
-    samples = demo_samples(80)
+    samples = demo_samples(40)
     chosen = ("drafting=ngram", "refinement.check=prompt", "refinement.accept_margin=0.5", "engine.max_num_seqs=16")
     offline = evaluate(samples, config)
     settings = [part for one in chosen for part in ("--set", one)]
