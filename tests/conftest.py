@@ -7,6 +7,7 @@ import resource
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,9 +41,24 @@ settings.load_profile("untimed")
 ROOT = Path(__file__).resolve().parent.parent
 
 
+MINUTES = float(os.environ.get("TOOLACE_TEST_MINUTES", "inf"))
+"""After so many of them no test that is marked `late` begins."""
+_BEGUN = time.monotonic()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Unit tests first: they tell in seconds, and some want a process in which no Ray runs yet."""
-    items.sort(key=lambda item: not item.path.is_relative_to(ROOT / "tests" / "unit"))
+    """Unit tests first: they tell in seconds, and some want a process in which no Ray runs yet. Late ones last."""
+
+    def place(item: pytest.Item) -> tuple[bool, int]:
+        late = item.get_closest_marker("late")
+        return not item.path.is_relative_to(ROOT / "tests" / "unit"), late.args[0] if late else 0
+
+    items.sort(key=place)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("late") and time.monotonic() - _BEGUN > MINUTES * 60:
+        pytest.skip(f"a late one: the {MINUTES:g} minutes of TOOLACE_TEST_MINUTES are over")
 
 
 class _Telling:

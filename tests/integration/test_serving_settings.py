@@ -17,7 +17,7 @@ from toolace.errors import ServingError
 from toolace.serving.app import llm_config
 from toolace.serving.config import load_serve_config
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.late(6), pytest.mark.engine, pytest.mark.timeout(1200)]
 pytest.importorskip("vllm", reason="needs an engine: make install")
 
 
