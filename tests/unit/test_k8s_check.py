@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 import yaml
 from k8s_image_mistakes import COMMANDS, ENVIRONMENT, READ, RIGHT, RUN, SERVING
-from k8s_mistakes import ARGS, BUILT_IN, JOB, MISTAKES, PATCH, RENDERED, ROUNDS, SERVICE, SHAPES, WORKER
+from k8s_mistakes import ARGS, BUILT_IN, JOB, MISTAKES, ROUNDS, SERVICE, SHAPES, WORKER
 from k8s_object_mistakes import EACH_OTHER, GENERAL, RUNNING
 from k8s_place_mistakes import IMAGES, INGRESS_OBJECT, MANY, OPERATOR, PLACES, PROMISES
+from k8s_planting import NO_CRDS, SHIPPED, at, plant
 from k8s_right import CHANGED, OF_OTHERS
 from k8s_value_mistakes import BY_DEFINITION, TWICE, VALUES
 
@@ -30,8 +31,6 @@ from k8s.check.variables import unknown
 from toolace.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
-SHIPPED = ROOT / "k8s"
-NO_CRDS = Path("no-such-folder")
 needs_crds = pytest.mark.skipif(not CRDS.is_dir(), reason="no ../shared/kuberay-crds beside the project")
 
 PLAIN = (
@@ -56,103 +55,10 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def plant(folder: Path, tmp_path: Path, file: str, old: str, new: str) -> Path:
-    """A copy of a folder with one mistake in it."""
-    copy = tmp_path / "manifests"
-    shutil.copytree(folder, copy)
-    text = (copy / file).read_text(encoding="utf-8")
-    assert old in text, f"{file} has no {old!r} any more: plant the mistake elsewhere"
-    (copy / file).write_text(text.replace(old, new, 1), encoding="utf-8")
-    return copy
-
-
-def at(findings: list[Finding], file: str, path: str) -> list[str]:
-    return [one.message for one in findings if Path(one.file).name == file and one.path == path]
-
-
 def test_the_shipped_manifests_are_clean() -> None:
     findings, skipped = check(SHIPPED)
     assert [str(finding) for finding in findings] == []
     assert all("ServiceMonitor" in reason or "definitions" in reason for reason in skipped), skipped
-
-
-@pytest.fixture(scope="module")
-def overlaid(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The overlay of the pair, with all that it stands on and nothing else."""
-    folder = tmp_path_factory.mktemp("overlaid") / "k8s"
-    for name in ("base", "components", "overlays/serve", "overlays/train-then-serve"):
-        shutil.copytree(SHIPPED / name, folder / name)
-    for name in ("kueue", "monitoring"):
-        shutil.rmtree(folder / "components" / name)
-    return folder
-
-
-@pytest.mark.parametrize("name", RENDERED)
-def test_a_mistake_in_an_overlay_names_the_file_that_has_it(name: str, overlaid: Path, tmp_path: Path) -> None:
-    file, old, new, path, words = RENDERED[name]
-    copy = plant(overlaid, tmp_path, file, old, new)
-    findings, _ = check(copy, NO_CRDS)
-    if not path:
-        file = file.replace("kustomization.yaml", "pdb.yaml")
-        path, words = ".", "no kustomization lists this file"
-    if name == "in the patch alone":  # the patch sets another entrypoint, so that the script below is never run
-        assert findings == []
-        return
-    said = [one.message for one in findings if Path(one.file) == copy / file and one.path == path]
-    assert any(words in message for message in said), [str(finding) for finding in findings]
-
-
-def test_a_mistake_in_a_merge_patch_names_the_patch(overlaid: Path, tmp_path: Path) -> None:
-    copy = plant(overlaid, tmp_path, PATCH, "patches:\n", "patches:\n- path: more.yaml\n")
-    patch = copy / Path(PATCH).parent / "more.yaml"
-    patch.write_text(
-        "apiVersion: ray.io/v1\nkind: RayJob\nmetadata: {name: train}\nspec: {backoffLimit: -1}\n", encoding="utf-8"
-    )
-    findings, _ = check(copy, NO_CRDS)
-    assert [(Path(one.file), one.path) for one in findings] == [(patch, "spec.backoffLimit")]
-
-
-@pytest.mark.parametrize(
-    ("lines", "patch", "file"),
-    [
-        ("", "spec: {backoffLimit: 1}", "job.yaml"),
-        ("", "- {op: add, path: /spec/suspend, value: true}", "job.yaml"),
-        ("  entrypoint: python a.py\n", "spec: {entrypoint: null}", "patch.yaml"),
-        ("  entrypoint: python a.py\n", "- {op: remove, path: /spec/entrypoint}", "patch.yaml"),
-        ("  entrypoint: python a.py\n", "spec: {rayClusterSpec: {gcsFaultToleranceOptions: {}}}", "patch.yaml"),
-    ],
-)
-def test_what_is_missing_is_missing_in_the_file_that_holds_it(
-    lines: str, patch: str, file: str, tmp_path: Path
-) -> None:
-    """Not in a patch that sets another field beside it."""
-    job = "apiVersion: ray.io/v1\nkind: RayJob\nmetadata: {name: a}\n"
-    resources = "resources: {limits: {cpu: 1, memory: 4Gi}}"
-    head = f"{{template: {{spec: {{containers: [{{name: h, image: 'rayproject/ray:2.52.0', {resources}}}]}}}}}}"
-    spec = f"spec:\n{lines}  shutdownAfterJobFinishes: true\n  rayClusterSpec: {{headGroupSpec: {head}}}\n"
-    texts = {
-        "job.yaml": f"{job}{spec}",
-        "patch.yaml": patch if patch.startswith("-") else f"{job}{patch}\n",
-        "kustomization.yaml": "resources: [job.yaml]\npatches: [{path: patch.yaml, target: {kind: RayJob}}]\n",
-    }
-    for name, text in texts.items():
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    findings, _ = check(tmp_path, NO_CRDS)
-    assert [(Path(one.file).name, "missing" in one.message) for one in findings] == [(file, True)], findings
-
-
-def test_objects_of_an_overlay_have_one_version_of_an_image(overlaid: Path, tmp_path: Path) -> None:
-    copy = plant(overlaid, tmp_path, PATCH, 'newTag: "0.1.0"', 'newTag: "0.2.0"')
-    findings, _ = check(copy, NO_CRDS)
-    assert findings
-    assert all(
-        "but other objects of the overlay have registry.example/toolace-cpu:0." in one.message for one in findings
-    )
-
-
-def test_a_component_that_nothing_uses_is_named(overlaid: Path, tmp_path: Path) -> None:
-    copy = plant(overlaid, tmp_path, PATCH, "components:\n- ../../components/train-cpu\n", "")
-    assert at(check(copy, NO_CRDS)[0], "kustomization.yaml", ".")
 
 
 def test_the_command_prints_a_line_a_finding_and_ends_with_one(plain: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from k8s_image_mistakes import RUN
+from k8s_planting import NO_CRDS
 from k8s_shell_mistakes import MODULE, RIGHT, WRONG
 
 from k8s.check.__main__ import check
@@ -16,7 +17,6 @@ from k8s.check.image import image_for, image_of
 from k8s.check.mounted import Mounted
 
 SHIPPED = Path(__file__).resolve().parents[2] / "k8s"
-NO_CRDS = Path("no-such-folder")
 
 
 def line() -> CommandLine:

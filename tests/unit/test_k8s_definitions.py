@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from k8s_planting import NO_CRDS
 from k8s_right import SAMPLE
 
 from k8s.check.__main__ import CRDS, check
 from k8s.check.definitions import completed
 
-NO_CRDS = Path("no-such-folder")
 needs_crds = pytest.mark.skipif(not CRDS.is_dir(), reason="no ../shared/kuberay-crds beside the project")
 folders = pytest.mark.parametrize("crds", [NO_CRDS, pytest.param(CRDS, marks=needs_crds)])
 BUDGET = """

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
+from k8s_planting import NO_CRDS
 
 from k8s.check.__main__ import check
 
-NO_CRDS = Path("no-such-folder")
 ENTRYPOINT, ENVIRONMENT = "spec.entrypoint", "spec.runtimeEnvYAML"
 COMMAND = "spec.template.spec.containers[0].command"
 ZIP = {"working_dir": "https://example.com/main.zip"}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from k8s_planting import NO_CRDS
 
 from k8s.check.__main__ import check
 
-NO_CRDS = Path("no-such-folder")
 POLICY = """
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
