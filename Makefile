@@ -38,17 +38,20 @@ MODEL ?= runs/demo
 serve: install  ## Serve the newest demo model on 127.0.0.1 (PORT=8000, MODEL=DIR for another)
 	$(BIN)/toolace serve --model $(MODEL) --port $(PORT)
 
+# Engines, trainings and clusters take one core while they start: two processes of tests keep two cores at work.
+TEST_PROCESSES ?= 2
+PYTEST := $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
 test: install  ## All tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 cluster-test: install  ## Jobs on a cluster of several nodes on this machine, and object storage
-	$(BIN)/python -m pytest tests/cluster
+	$(PYTEST) tests/cluster
 
 faults-test: install  ## Processes, nodes and storage that die while something is at work
-	$(BIN)/python -m pytest tests/faults
+	$(PYTEST) tests/faults
 
 test-unit: install  ## The tests that take seconds
-	$(BIN)/python -m pytest tests/unit
+	$(PYTEST) tests/unit
 
 K8S_DIR ?= k8s
 k8s-check: install  ## Check Kubernetes manifests without a cluster (K8S_DIR=DIR for others than k8s/)

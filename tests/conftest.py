@@ -46,14 +46,35 @@ MINUTES = float(os.environ.get("TOOLACE_TEST_MINUTES", "inf"))
 _BEGUN = time.monotonic()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Unit tests first: they tell in seconds, and some want a process in which no Ray runs yet. Late ones last."""
+SHARED = {
+    "cluster": {"local_cluster", "reference", "evolution"},
+    "compared": {"compared"},
+    "undisturbed": {"undisturbed_run"},
+}
+"""Fixtures that take a minute or more. Tests that use one of a group are run by one process, which makes it once."""
 
-    def place(item: pytest.Item) -> tuple[bool, int]:
+
+def group_of(item: pytest.Item) -> str:
+    """Which tests a process of `pytest -n 2` runs together: those of a module, or of all that share what is dear."""
+    fixtures = set(getattr(item, "fixturenames", ()))
+    return next((name for name, shared in SHARED.items() if fixtures & shared), item.nodeid.partition("::")[0])
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Unit tests first: they tell in seconds, and some want a process in which no Ray runs yet. Late ones last. Where
+    several processes share the work, the longest group has one of them to itself from the start."""
+    distributed = "PYTEST_XDIST_WORKER" in os.environ
+    groups = {item: group_of(item) for item in items}
+
+    def place(item: pytest.Item) -> tuple[bool, bool, int]:
         late = item.get_closest_marker("late")
-        return not item.path.is_relative_to(ROOT / "tests" / "unit"), late.args[0] if late else 0
+        unit = item.path.is_relative_to(ROOT / "tests" / "unit")
+        return not (distributed and groups[item] == "cluster"), not unit, late.args[0] if late else 0
 
     items.sort(key=place)
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

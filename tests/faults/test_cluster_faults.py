@@ -187,12 +187,10 @@ def test_object_storage_that_stays_broken_stops_a_rollout_that_can_go_on(
 
 
 def test_an_evolve_run_whose_object_storage_fails_for_a_while(
-    object_server: Any, undisturbed_run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    object_server: Any, env: dict[str, str], undisturbed_run: Any
 ) -> None:
     """Files of the driver and of its actors, picked by a seed from those of a round of evolution."""
     whole, moments = undisturbed_run("evolve")
-    for name, value in object_server.environment.items():
-        monkeypatch.setenv(name, value)
     root = f"{object_server.bucket('evolve')}/runs"
     seed = seeds("5")[0]
     written = [moment for moment in moments if moment.what.endswith("will be written")]
@@ -202,7 +200,6 @@ def test_an_evolve_run_whose_object_storage_fails_for_a_while(
     ]
     told(seed, at)
     budget = Budget(7, *(f"/small/{moment.stage}/{moment.what.partition(' ')[0]}" for moment in at))
-    env = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "RAY_worker_niceness": "0"}
     with object_server.failing(10**9, budget):
         call([*SCRIPTED, "evolve", root], env)
     assert not any(budget.left.values()), budget.left
@@ -210,15 +207,12 @@ def test_an_evolve_run_whose_object_storage_fails_for_a_while(
 
 
 def test_an_evolve_run_whose_object_storage_stays_broken_can_go_on(
-    object_server: Any, undisturbed_run: Any, monkeypatch: pytest.MonkeyPatch
+    object_server: Any, env: dict[str, str], undisturbed_run: Any
 ) -> None:
     """A shard of an actor's, then the driver's publishing of what was trained on it, cannot be written however often
     it is tried: each ends the run, and it goes on from there."""
     whole, _ = undisturbed_run("evolve")
-    for name, value in object_server.environment.items():
-        monkeypatch.setenv(name, value)
     root = f"{object_server.bucket('lost-evolve')}/runs"
-    env = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "RAY_worker_niceness": "0"}
     run = Store(f"{root}/small")
     for broken, begun in (("evolve-1/evolve/part-00002.parquet", "evolve"), ("evolve-1/train/done.json", "train")):
         with object_server.failing(10**9, Budget(10**9, f"/small/{broken}")):

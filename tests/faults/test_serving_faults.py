@@ -136,7 +136,7 @@ def key(keys: Path) -> str:
 @pytest.fixture(scope="module")
 def guarded(keys: Path, key: str) -> Iterator[Endpoint]:
     """An endpoint with keys that scales between one and two replicas, and looks often whether it should."""
-    scaling = ("max_replicas=2", "target_ongoing_requests=4", "upscale_delay_s=1", "downscale_delay_s=2")
+    scaling = ("max_replicas=2", "target_ongoing_requests=4", "upscale_delay_s=1", "downscale_delay_s=2", "drain_s=300")
     arguments = [part for setting in scaling for part in ("--set", f"replicas.{setting}")]
     often = {f"RAY_SERVE_{who}_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "0.5" for who in ("REPLICA", "HANDLE")}
     with running_endpoint("--model", "builtin:tiny_base", "--keys", str(keys), *arguments, env=often) as endpoint:
@@ -257,34 +257,37 @@ def test_long_prompts_bring_a_replica_where_few_requests_would_not() -> None:
         assert load.failures == []
 
 
-def test_ending_lets_requests_in_flight_finish_and_takes_no_new_ones() -> None:
-    with running_endpoint("--model", "builtin:tiny_base", "--set", "replicas.drain_s=300") as endpoint:
-        body = {**body_of(demo_samples(1)[0]), "ignore_eos": True, "max_tokens": 600}
-        url = f"{endpoint.url}/v1/chat/completions"
-        with ThreadPoolExecutor(12) as pool:
-            whole = [pool.submit(httpx.post, url, json=body, timeout=300) for _ in range(6)]
-            streams = [pool.submit(httpx.post, url, json={**body, "stream": True}, timeout=300) for _ in range(6)]
+def test_ending_lets_requests_in_flight_finish_and_takes_no_new_ones(guarded: Endpoint, key: str) -> None:
+    """The last test of this endpoint, which it ends."""
+    body = {**body_of(demo_samples(1)[0]), "ignore_eos": True, "max_tokens": 600}
+    url, headers = f"{guarded.url}/v1/chat/completions", {"authorization": f"Bearer {key}"}
 
-            def under_way() -> bool:
-                """All have arrived, and some are not answered yet: a busy machine answers some before it tells."""
-                now = endpoint.metric("toolace_requests_in_flight")
-                return now > 0 and now + sum(request.done() for request in (*whole, *streams)) >= 12
+    def ask(**more: Any) -> httpx.Response:
+        return httpx.post(url, json={**body, **more}, headers=headers, timeout=300)
 
-            eventually(under_way, 120, "12 requests that have arrived")
-            endpoint.process.terminate()
-            refused = eventually(lambda: _refused(url, body_of(demo_samples(1)[0])), 60, "a refused request")
-            assert refused.json()["error"]["code"] == "shutting_down" and refused.headers["retry-after"]
-            answers = [request.result() for request in (*whole, *streams)]
-        assert [answer.status_code for answer in answers] == [200] * 12
-        assert all(answer.json()["choices"][0]["finish_reason"] for answer in answers[:6])
-        assert all(answer.text.rstrip().endswith("data: [DONE]") for answer in answers[6:])
-        assert endpoint.process.wait(timeout=120) == 0
-        assert "cut off" not in endpoint.log.read_text()
+    def refusal() -> httpx.Response | None:
+        answer = ask(ignore_eos=False, max_tokens=5)
+        return answer if answer.status_code == 503 else None
 
+    with ThreadPoolExecutor(12) as pool:
+        whole = [pool.submit(ask) for _ in range(6)]
+        streams = [pool.submit(ask, stream=True) for _ in range(6)]
 
-def _refused(url: str, body: dict[str, Any]) -> httpx.Response | None:
-    answer = httpx.post(url, json={**body, "max_tokens": 5}, timeout=60)
-    return answer if answer.status_code == 503 else None
+        def under_way() -> bool:
+            """All have arrived, and some are not answered yet: a busy machine answers some before it tells."""
+            now = guarded.metric("toolace_requests_in_flight")
+            return now > 0 and now + sum(request.done() for request in (*whole, *streams)) >= 12
+
+        eventually(under_way, 120, "12 requests that have arrived")
+        guarded.process.terminate()
+        refused = eventually(refusal, 60, "a refused request")
+        assert refused.json()["error"]["code"] == "shutting_down" and refused.headers["retry-after"]
+        answers = [request.result() for request in (*whole, *streams)]
+    assert [answer.status_code for answer in answers] == [200] * 12
+    assert all(answer.json()["choices"][0]["finish_reason"] for answer in answers[:6])
+    assert all(answer.text.rstrip().endswith("data: [DONE]") for answer in answers[6:])
+    assert guarded.process.wait(timeout=120) == 0
+    assert "cut off" not in guarded.log.read_text()
 
 
 def test_no_address_that_others_reach_without_keys() -> None:

@@ -21,7 +21,7 @@ from toolace.serving.scoring import DraftQuestion, DraftScore, read_table
 
 
 class TokenizingEngine(VLLMEngine):  # type: ignore[misc]  # the library is untyped
-    """`VLLMEngine` that also answers `tokenize` and `detokenize`, and reads drafts.
+    """`VLLMEngine` that also answers `tokenize` and `detokenize`, reads drafts, and takes one process less on a CPU.
 
     Ray 2.60 looks for vLLM's tokenizer routes under the name they had before, and refuses both as unsupported.
     """
@@ -36,6 +36,17 @@ class TokenizingEngine(VLLMEngine):  # type: ignore[misc]  # the library is unty
         await super().start()
         if self._oai_serving_tokenization is None:
             self._oai_serving_tokenization = self._app_state.serving_tokenization
+
+    def _start_async_llm_engine(self, vllm_engine_args: Any, vllm_engine_config: Any, placement_group: Any) -> Any:
+        """Run the model in the engine's own process where that is its only worker.
+
+        On a CPU, Ray has the worker be a process of its own, for vLLM binds its threads to cores when it starts one.
+        They are not bound here, and a process less is an import of vLLM less at every start.
+        """
+        parallel = vllm_engine_config.parallel_config
+        if parallel.distributed_executor_backend == "mp" and parallel.world_size == 1:
+            parallel.distributed_executor_backend = "uni"
+        return super()._start_async_llm_engine(vllm_engine_args, vllm_engine_config, placement_group)
 
     async def read_draft(self, question: DraftQuestion) -> AsyncGenerator[DraftScore | ErrorResponse, None]:
         """The score of a draft, in one prompt pass that generates one token more than is used."""
