@@ -40,7 +40,7 @@ serve: install  ## Serve the newest demo model on 127.0.0.1 (PORT=8000, MODEL=DI
 
 # Engines, trainings and clusters take one core while they start: two processes of tests keep two cores at work.
 TEST_PROCESSES ?= 2
-PYTEST := $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder
 test: install  ## All tests
 	$(PYTEST)
 

@@ -46,35 +46,47 @@ MINUTES = float(os.environ.get("TOOLACE_TEST_MINUTES", "inf"))
 _BEGUN = time.monotonic()
 
 
-SHARED = {
-    "cluster": {"local_cluster", "reference", "evolution"},
-    "compared": {"compared"},
-    "undisturbed": {"undisturbed_run"},
+TOGETHER = {
+    "tests/cluster/test_submitting.py": "cluster",
+    "tests/cluster/test_manifests.py": "cluster",
+    "tests/faults/test_cluster_faults.py": "cluster",
+    "tests/faults/test_rounds_killed.py": "cluster",
+    "tests/integration/test_evolve.py": "cluster",
+    "tests/integration/test_compare_run.py": "compared",
+    "tests/integration/test_rounds.py": "compared",
 }
-"""Fixtures that take a minute or more. Tests that use one of a group are run by one process, which makes it once."""
+"""Modules that share fixtures which take minutes: where several processes run the tests, one runs them all."""
 
 
-def group_of(item: pytest.Item) -> str:
-    """Which tests a process of `pytest -n 2` runs together: those of a module, or of all that share what is dear."""
-    fixtures = set(getattr(item, "fixturenames", ()))
-    return next((name for name, shared in SHARED.items() if fixtures & shared), item.nodeid.partition("::")[0])
+def group_of(nodeid: str) -> str:
+    """What a process runs without another in between: a module, or several of them."""
+    module = nodeid.partition("::")[0]
+    return TOGETHER.get(module, module)
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups
+@pytest.hookimpl(optionalhook=True)  # xdist's
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):  # type: ignore[misc]  # the library is untyped
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    return Groups(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Unit tests first: they tell in seconds, and some want a process in which no Ray runs yet. Late ones last. Where
     several processes share the work, the longest group has one of them to itself from the start."""
     distributed = "PYTEST_XDIST_WORKER" in os.environ
-    groups = {item: group_of(item) for item in items}
 
     def place(item: pytest.Item) -> tuple[bool, bool, int]:
         late = item.get_closest_marker("late")
         unit = item.path.is_relative_to(ROOT / "tests" / "unit")
-        return not (distributed and groups[item] == "cluster"), not unit, late.args[0] if late else 0
+        longest = distributed and group_of(item.nodeid) == "cluster"
+        return not longest, not unit, late.args[0] if late else 0
 
     items.sort(key=place)
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
