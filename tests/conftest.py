@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import resource
 import shutil
@@ -20,6 +21,7 @@ os.environ.update(
     RAY_USAGE_STATS_ENABLED="0",
     TOKENIZERS_PARALLELISM="false",
     DS_ACCELERATOR="cpu",
+    RAY_worker_niceness="0",  # 15 where nothing is said, and then other tests' processes come first
 )
 
 import pytest
@@ -114,19 +116,25 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def ray_local() -> Iterator[None]:
-    """One Ray for the whole test session: four logical CPUs, whatever the machine has, so that nothing deadlocks."""
+def ray_local(request: pytest.FixtureRequest) -> Iterator[None]:
+    """One Ray for the whole test session: four logical CPUs, whatever the machine has, so that nothing deadlocks. Jobs
+    that join it find the S3 server of the tests."""
     import ray
 
-    ray.init(
-        address="local",
-        num_cpus=4,
-        include_dashboard=False,
-        object_store_memory=120 * 2**20,
-        log_to_driver=False,
-        # Workers import the package and the helper modules of the tests, as this process does.
-        runtime_env={"env_vars": {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}},
-    )
+    has_server = importlib.util.find_spec("moto") is not None
+    storage = request.getfixturevalue("object_server").environment if has_server else {}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in storage.items():
+            patch.setenv(name, value)
+        ray.init(
+            address="local",
+            num_cpus=4,
+            include_dashboard=False,
+            object_store_memory=120 * 2**20,
+            log_to_driver=False,
+            # Workers import the package and the helper modules of the tests, as this process does.
+            runtime_env={"env_vars": {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}},
+        )
     yield
     ray.shutdown()
 
@@ -151,15 +159,19 @@ def undisturbed_run(ray_local: None, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="session")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The small run of `tests/cluster_runs.py` with the real engines, in one process on a Ray of its own,
-    undisturbed: its run directory."""
-    from cluster_runs import call, options
+def reference(ray_local: None, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The small run of `tests/cluster_runs.py` with the real engines, in this process, undisturbed: its directory."""
+    import io
 
+    from cluster_runs import SMALL
+
+    from toolace.config import load_config
+    from toolace.rounds.driver import run_rounds
+    from toolace.rounds.progress import Progress
     from toolace.storage import Store
 
     root = tmp_path_factory.mktemp("reference")
-    call([sys.executable, "ray_jobs/train_rounds.py", *options(str(root))], {"RAY_worker_niceness": "0"})
+    run_rounds(load_config(ROOT / "configs" / "demo.yaml", [*SMALL, f"root={root}"]), Progress(io.StringIO()))
     return Store(str(root / "demo"))
 
 

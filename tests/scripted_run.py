@@ -2,8 +2,9 @@
 
 python tests/scripted_run.py evolve|rounds ROOT [WATCH [SETTING ...]]
 
-WATCH is a file with a pickled `moments.Watch`: the moments at which the driver, or an actor, dies. With RAY_ADDRESS set
-the run is on that cluster, with an actor on each of two nodes. Settings are more of them, such as `cluster.address`.
+WATCH is a file with a pickled `moments.Watch`: the moments at which the driver, or an actor, dies; `-` for none. With
+RAY_ADDRESS set the run is on that cluster, with an actor on each of two nodes. Settings are more of them, such as
+`cluster.address`.
 """
 
 from __future__ import annotations
@@ -135,7 +136,7 @@ if __name__ == "__main__":
         run(
             name,  # type: ignore[arg-type]
             place,
-            pickle.loads(Path(watched[0]).read_bytes()) if watched else None,
+            pickle.loads(Path(watched[0]).read_bytes()) if watched and watched[0] != "-" else None,
             *(ON_NODES if "RAY_ADDRESS" in os.environ else ()),
             *sys.argv[4:],
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import random
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ from toolace.training.steplog import read_steps
 pytestmark = [pytest.mark.late(3), pytest.mark.engine, pytest.mark.timeout(900)]
 DRIVER = [sys.executable, "tests/cluster_driver.py"]
 SCRIPTED = [sys.executable, "tests/scripted_run.py"]
+PATHS = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
 ROWS = 60
 RECORDS = [expected(sample) for sample in make_samples(ROWS)]
 SETTINGS: dict[str, Any] = {"method": "lora", "epochs": 12, "checkpoint_steps": 5, "zero_stage": 2, "lr": 1e-3}
@@ -38,13 +40,21 @@ def env(local_cluster: Any, object_server: Any, monkeypatch: pytest.MonkeyPatch)
     """What a driver on the cluster needs; a node that was lost is replaced afterwards."""
     for name, value in object_server.environment.items():
         monkeypatch.setenv(name, value)
-    yield {**local_cluster.environment, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+    yield {**local_cluster.environment, **PATHS}
     while sum(node.running() for node in local_cluster.nodes) < 3:
         local_cluster.add(f"worker-{len(local_cluster.nodes)}", 2)
 
 
-def node_of(cluster: Any, pid: int) -> Any:
-    return next(node for node in cluster.nodes if pid in {process.pid for process in node.processes()})
+def lose_nodes(cluster: Any, driver: subprocess.Popen[bytes], watch: Watch, log: Path) -> None:
+    """The node of each process that comes to a moment of the watch dies there, and another one comes."""
+    left = list(watch.at)
+    while left:
+        eventually(lambda: driver.poll() is not None or any(map(watch.pid, left)), "a process at its moment")
+        assert driver.poll() is None, log.read_text()[-3000:]
+        moment = next(filter(watch.pid, left))
+        left.remove(moment)
+        next(node for node in cluster.nodes if watch.pid(moment) in {one.pid for one in node.processes()}).kill()
+        cluster.add(f"worker-{len(cluster.nodes)}", 2)
 
 
 @pytest.mark.parametrize(("method", "kinds"), [("rounds", ["probe"]), ("evolve", ["eval", "evolve"])])
@@ -54,19 +64,13 @@ def test_nodes_that_are_lost_while_actors_work_cost_no_record(
     """A node dies at a moment of its actor that the seed picks, in a stage of each kind."""
     whole, moments = undisturbed_run(method)
     seed = seeds("5")[0]
-    left = pick(seed, [moment for moment in moments if moment.victim == "actor"], kinds)
-    told(seed, left)
-    watch = Watch.of(str(tmp_path / "run"), *left, hold=True)
+    at = pick(seed, [moment for moment in moments if moment.victim == "actor"], kinds)
+    told(seed, at)
+    watch = Watch.of(str(tmp_path / "run"), *at, hold=True)
     (tmp_path / "watch").write_bytes(pickle.dumps(watch))
     log = tmp_path / "log"
     with driving([*SCRIPTED, method, str(tmp_path / "run"), str(tmp_path / "watch")], env, log) as process:
-        while left:
-            eventually(lambda: process.poll() is not None or any(map(watch.pid, left)), "an actor at its moment")
-            assert process.poll() is None, log.read_text()[-3000:]
-            moment = next(filter(watch.pid, left))
-            left.remove(moment)
-            node_of(local_cluster, watch.pid(moment)).kill()
-            local_cluster.add(f"worker-{len(local_cluster.nodes)}", 2)
+        lose_nodes(local_cluster, process, watch, log)
     assert outcome(str(tmp_path / "run")) == whole
 
 
@@ -106,43 +110,25 @@ def assert_same(out: Store, undisturbed: Store) -> None:
     assert max(float((one[name] - two[name]).abs().max()) for name in two) < 1e-3
 
 
-def lose_a_node(moment: Moment, cluster: Any, env: dict[str, str], places: Any, folder: Path) -> Store:
-    """A training on two nodes, one worker on each: the node of the worker that comes to the moment dies there."""
-    (folder / "met").mkdir()
-    watch = Watch(str(folder), str(folder / "met"), (moment,), hold=True)
-    (folder / "watch").write_bytes(pickle.dumps(watch))
-    out = folder / "round-1/train"
-    spec = make_spec(*places, out, workers=2, cpus_per_worker=2, **SETTINGS)
-    (folder / "spec.json").write_text(spec.model_dump_json())
-    command = [*DRIVER, "train", str(folder), str(folder / "watch")]
-    with driving(command, env, folder / "log") as process:
-        eventually(lambda: process.poll() is not None or watch.pid(moment), "the moment")
-        assert process.poll() is None, (folder / "log").read_text()[-3000:]
-        node_of(cluster, watch.pid(moment)).kill()
-        cluster.add(f"worker-{len(cluster.nodes)}", 2)
-    return Store(str(out))
-
-
-def test_a_node_that_is_lost_while_training_costs_no_step(
+def test_nodes_that_are_lost_while_a_model_is_trained_and_published_cost_no_step(
     local_cluster: Any, env: dict[str, str], places: Any, undisturbed: Store, tmp_path: Path
 ) -> None:
-    """It dies after a step beyond the first checkpoint; the seed picks step and rank."""
+    """On two nodes, one worker on each. The node of one dies after a step beyond the first checkpoint, the node of the
+    one that exports at a moment of the export; the seed picks step, rank and moment."""
     seed = seeds("5")[0]
     chance = random.Random(seed)
     step = STEPS.format(rank=chance.randrange(2), step=chance.randrange(5, len(read_steps(undisturbed)) - 5))
-    moment = Moment("worker", "round-1/train", step)
-    told(seed, [moment])
-    assert_same(lose_a_node(moment, local_cluster, env, places, tmp_path), undisturbed)
-
-
-def test_a_node_that_is_lost_while_the_model_is_published_leaves_a_whole_one(
-    local_cluster: Any, env: dict[str, str], places: Any, undisturbed: Store, tmp_path: Path
-) -> None:
-    """The node of the worker that exports dies at a moment of the export that the seed picks."""
-    seed = seeds("5")[0]
-    moment = Moment("worker", "round-1/train", EXPORT[seed % len(EXPORT)])
-    told(seed, [moment])
-    assert_same(lose_a_node(moment, local_cluster, env, places, tmp_path), undisturbed)
+    at = tuple(Moment("worker", "round-1/train", what) for what in (step, EXPORT[seed % len(EXPORT)]))
+    told(seed, at)
+    (tmp_path / "met").mkdir()
+    watch = Watch(str(tmp_path), str(tmp_path / "met"), at, hold=True)
+    (tmp_path / "watch").write_bytes(pickle.dumps(watch))
+    out, log = tmp_path / "round-1/train", tmp_path / "log"
+    spec = make_spec(*places, out, workers=2, cpus_per_worker=2, **SETTINGS)
+    (tmp_path / "spec.json").write_text(spec.model_dump_json())
+    with driving([*DRIVER, "train", str(tmp_path), str(tmp_path / "watch")], env, log) as process:
+        lose_nodes(local_cluster, process, watch, log)
+    assert_same(Store(str(out)), undisturbed)
 
 
 class Budget:
@@ -186,8 +172,18 @@ def test_object_storage_that_stays_broken_stops_a_rollout_that_can_go_on(
     assert not [path for path in written if path.partition("?")[0].rpartition("/")[2] in done]
 
 
+@pytest.fixture
+def joining(ray_local: None, object_server: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What makes `tests/scripted_run.py` a job of this process's Ray: a cluster of nodes would only take longer."""
+    import ray
+
+    for name, value in object_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return ["-", f"cluster.address={ray.get_runtime_context().gcs_address}"]
+
+
 def test_an_evolve_run_whose_object_storage_fails_for_a_while(
-    object_server: Any, env: dict[str, str], undisturbed_run: Any
+    object_server: Any, joining: list[str], undisturbed_run: Any
 ) -> None:
     """Files of the driver and of its actors, picked by a seed from those of a round of evolution."""
     whole, moments = undisturbed_run("evolve")
@@ -201,13 +197,13 @@ def test_an_evolve_run_whose_object_storage_fails_for_a_while(
     told(seed, at)
     budget = Budget(7, *(f"/small/{moment.stage}/{moment.what.partition(' ')[0]}" for moment in at))
     with object_server.failing(10**9, budget):
-        call([*SCRIPTED, "evolve", root], env)
+        call([*SCRIPTED, "evolve", root, *joining], PATHS)
     assert not any(budget.left.values()), budget.left
     assert outcome(root) == whole
 
 
 def test_an_evolve_run_whose_object_storage_stays_broken_can_go_on(
-    object_server: Any, env: dict[str, str], undisturbed_run: Any
+    object_server: Any, joining: list[str], undisturbed_run: Any
 ) -> None:
     """A shard of an actor's, then the driver's publishing of what was trained on it, cannot be written however often
     it is tried: each ends the run, and it goes on from there."""
@@ -216,11 +212,11 @@ def test_an_evolve_run_whose_object_storage_stays_broken_can_go_on(
     run = Store(f"{root}/small")
     for broken, begun in (("evolve-1/evolve/part-00002.parquet", "evolve"), ("evolve-1/train/done.json", "train")):
         with object_server.failing(10**9, Budget(10**9, f"/small/{broken}")):
-            said = call([*SCRIPTED, "evolve", root], env, code=1)
+            said = call([*SCRIPTED, "evolve", root, *joining], PATHS, code=1)
         assert f"error: cannot write {run.at(broken)}" in said and "same command again" in said, said
         assert run.exists(f"evolve-1/{begun}/begun.json") and not run.exists(f"evolve-1/{begun}/done.json")
         assert not run.exists("lock.json") and not run.exists("summary.json")
-    call([*SCRIPTED, "evolve", root], env)
+    call([*SCRIPTED, "evolve", root, *joining], PATHS)
     assert outcome(root) == whole
 
 

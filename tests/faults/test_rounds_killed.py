@@ -4,6 +4,7 @@ undisturbed run does. `test_killed_by_seed.py` kills it anywhere, with a scripte
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,12 +39,17 @@ def kill_when(root: Path, ready: str) -> None:
 @pytest.mark.late(4)
 @pytest.mark.engine
 @pytest.mark.timeout(900)
-def test_a_killed_driver_goes_on_to_the_same_model(reference: Any, tmp_path: Path, tiny_base: Path) -> None:
+def test_a_killed_driver_goes_on_to_the_same_model(reference: Any, tmp_path: Path) -> None:
+    """What is before the training is the undisturbed run's own."""
+    run = Path(shutil.copytree(reference.at(""), tmp_path / "demo"))
+    for made in ("train", "eval-dev", "eval-test"):
+        shutil.rmtree(run / "round-1" / made)
+    (run / "summary.json").unlink()
     for ready in (
         "round-1/train/checkpoints/index.json",
         "round-1/train/result.json",  # the model is there, the stage not yet published
     ):
         kill_when(tmp_path, ready)
-        assert (tmp_path / "demo/lock.json").exists() and not (tmp_path / "demo/round-1/train/done.json").exists()
+        assert (run / "lock.json").exists() and not (run / "round-1/train/done.json").exists()
     call(command(tmp_path))
-    assert outcome(Store(str(tmp_path / "demo"))) == outcome(reference)
+    assert outcome(Store(str(run))) == outcome(reference)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import os
 import uuid
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -18,6 +21,10 @@ from toolace.engines.models import SPEECH, fingerprint
 from toolace.errors import ServingError
 from toolace.serving.scaling import QUEUED_PREFILL_TOKENS
 from toolace.serving.scoring import DraftQuestion, DraftScore, read_table
+
+WATCH_S = 0.2
+"""Seconds between looks at whether the engine lives."""
+logger = logging.getLogger("toolace.serving")
 
 
 class TokenizingEngine(VLLMEngine):  # type: ignore[misc]  # the library is untyped
@@ -74,13 +81,18 @@ class TokenizingEngine(VLLMEngine):  # type: ignore[misc]  # the library is unty
         yield DraftScore(logprob, first_choice, len(prompt) + len(question.draft), version)
 
     @property
+    def dead(self) -> bool:
+        """Whether the engine's process has ended, or has stopped giving answers."""
+        return bool(self._engine_client.errored)
+
+    @property
     def queued_prefill_tokens(self) -> int:
         """Prompt tokens of requests that wait for, or are in, their prefill."""
         return int(self._engine_client.output_processor.get_num_queued_tokens())
 
 
 class EngineServer(LLMServer):  # type: ignore[misc]  # the library is untyped
-    """`LLMServer` on `TokenizingEngine` that reports a signal of its own to Serve's autoscaler."""
+    """`LLMServer` on `TokenizingEngine` that gives Serve's autoscaler a signal of its own, and ends with its engine."""
 
     _default_engine_cls = TokenizingEngine
     engine: TokenizingEngine
@@ -99,6 +111,18 @@ class EngineServer(LLMServer):  # type: ignore[misc]  # the library is untyped
                 "`toolace promote` serves them as they are"
             )
         await super().start()
+        self._watch = asyncio.create_task(self._end_with_engine())
+
+    async def _end_with_engine(self) -> None:
+        """End this process once its engine has.
+
+        Serve would ask a replica three times in half a minute before it takes it for broken, and until then send it
+        more than the others, for it is done with every request at once. A process that has ended is known at once.
+        """
+        while not self.engine.dead:
+            await asyncio.sleep(WATCH_S)
+        logger.error("the engine has ended, and with it this replica; Serve starts another one")
+        os._exit(1)
 
     async def read_draft(
         self, question: DraftQuestion, raw_request_info: Any = None

@@ -61,6 +61,8 @@ from toolace.serving.scoring import DraftQuestion, DraftScore, DraftScorer
 from toolace.serving.streaming import DONE, error_in, stream_passed_on, stream_refined
 
 _ENGINE_ERRORS = (OpenAIHTTPException, VLLMClientError, RayServeException, RayError)
+RETRY_S = 0.5
+"""Seconds before a pass is sent again: by then a replica whose engine died has ended (`engine.WATCH_S`)."""
 EARLY_S = 5.0
 """A streamed answer waits this long before it begins, so that early errors keep their status code, seconds."""
 
@@ -225,6 +227,8 @@ class RefiningIngress(OpenAiIngress):  # type: ignore[misc]  # the library is un
     async def _get_response(self, *, body: Any, call_method: str, raw_request: Any = None) -> AsyncGenerator[Any, None]:
         """Call an engine replica, and once more where a replica died before it said anything.
 
+        A replica whose engine died ends soon after; the second time comes when it is gone.
+
         Beside the library's own: who stops waiting, as at a deadline, stops the engine too. Waiting alone is all that
         the library ends, and what nobody waits for is generated to its end.
         """
@@ -244,6 +248,7 @@ class RefiningIngress(OpenAiIngress):  # type: ignore[misc]  # the library is un
                 if begun or attempt == 2 or not _replica_died(error):
                     raise
                 self._metrics.retried()
+            await asyncio.sleep(RETRY_S)
 
     async def _call(self, body: Any, method: str, request: Any) -> Any:
         """Serve's stream of what a replica's method answers."""
