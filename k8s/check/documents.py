@@ -27,16 +27,21 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?0o[0-7_
 def shown(file: Path) -> str:
     """A file as findings name it: relative to the working directory where it is below it."""
     relative = os.path.relpath(file)
-    return str(file) if relative.startswith("..") else relative
+    return os.path.normpath(file) if relative.startswith("..") else relative
 
 
 def documents(file: Path, findings: list[Finding]) -> Iterator[Any]:
     """The documents of a YAML file; what cannot be read is a finding, and None."""
     try:
         text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         findings.append(Finding(shown(file), ".", str(error)))
         return
+    yield from documents_of(text, file, findings)
+
+
+def documents_of(text: str, file: Path, findings: list[Finding]) -> Iterator[Any]:
+    """The documents of a YAML text that comes from a file; what cannot be read is a finding, and what can be told."""
     for part in [text] if file.suffix == ".json" else _SEPARATOR.split(text):
         if _directives(part):
             continue

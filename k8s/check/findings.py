@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 Path = tuple[str | int, ...]
 
@@ -25,40 +25,34 @@ class Finding:
         return f"{self.file}: {self.path}: {' '.join(self.message.split())}"
 
 
-@dataclass
-class Source:
-    """A document of a file, or the operations of a JSON patch, that may have set a field of an object."""
+class Source(Protocol):
+    """A place that may have set fields of an object."""
 
     file: str
-    document: Any = None
-    operations: list[dict[str, Any]] = field(default_factory=list)
-    place: Path = ()
-    """Where a patch stands in the file, if that is a kustomization."""
+    for_all: bool
+    """Whether it sets the same in whatever object it finds, so that a slip in it is none of that object."""
 
-    def sets(self, path: Path, found: Path, data: Any) -> bool:
-        """Whether an object is at `path` as it is because of this source.
+    def place(self, path: Path, known: Path, thing: Thing) -> Path | None:
+        """The path in `file` at which an object got what it has at `path`; None where it has that from elsewhere.
 
-        `found`: as much of the path as the object, `data`, has. Where that is not all, what is missing is missing here
-        if this source takes it away or made the whole of what it is missing in.
+        `known`: as much of the path as the object has. Where that is not all, what is missing is missing here if this
+        source takes it away or made the whole of what it is missing in.
         """
-        whole = len(found) == len(path)
-        if self.operations:
-            mine = [pointer(str(operation.get("path", ""))) for operation in self.operations]
-            wanted = tuple(map(str, path))
-            return any(wanted[: len(one)] == one or (whole and one[: len(wanted)] == wanted) for one in mine)
-        around = find(data, found)
-        if not whole and isinstance(around, dict) and not has(self.document, path):
-            own = find(self.document, found)
-            return isinstance(own, dict) and around.keys() <= own.keys()
-        return has(self.document, found)
+
+    def value(self, path: Path, data: Any) -> Any:
+        """What this source has at a path of an object; None where it has nothing, or that cannot be told."""
 
 
 @dataclass
 class Thing:
-    """A rendered object, and the sources that made it: patches first, then the file it stands in."""
+    """A rendered object, and the sources that made it: what changed it last first, its file at the end.
+
+    `first_name`: the name that it has there, where kustomize gave it another one.
+    """
 
     data: dict[str, Any]
     sources: list[Source]
+    first_name: str = ""
 
     @property
     def kind(self) -> str:
@@ -84,13 +78,16 @@ class Thing:
         known = path
         while known and not has(self.data, known):
             known = known[:-1]
-        file = self.sources[-1].file
-        for source in self.sources[:-1]:
-            if known and source.sets(path, known, self.data):
-                file = source.file
-                break
-        name = self.name or self.get("metadata", "generateName") or ""
-        return Finding(file, write(path), f"{message} ({self.kind} {name})")
+        for source in self.sources if known else self.sources[-1:]:
+            place = source.place(path, known, self)
+            if place is not None:
+                return Finding(source.file, write(place), message if source.for_all else f"{message} {self.said}")
+        return Finding(self.sources[-1].file, write(path), f"{message} {self.said}")
+
+    @property
+    def said(self) -> str:
+        """The object as findings name it: overlays that rename it all speak of the one that its file has."""
+        return f"({self.kind} {self.first_name or self.name or self.get('metadata', 'generateName') or ''})"
 
 
 def pointer(text: str) -> tuple[str, ...]:

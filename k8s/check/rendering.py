@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from k8s.check.documents import documents, items, settings_of, shown
-from k8s.check.findings import Finding, Source, Thing, find
-from k8s.check.kustomize import NAMES, render
+from k8s.check.findings import Finding, Thing, find
+from k8s.check.kustomize import render
+from k8s.check.layers import NAMES
+from k8s.check.sources import Written
 from toolace.errors import ConfigError
 
 EXPECTS = "toolace/expects"
@@ -96,7 +98,7 @@ def _plain(
         for document in found:
             missing = _missing(document)
             if not missing:
-                plain.things.append(Thing(document, [Source(shown(file), document)]))
+                plain.things.append(Thing(document, [Written(shown(file), document)]))
             elif document is not None and not unlisted:
                 strange.append((Finding(shown(file), *missing), document))
     return plain, strange

@@ -39,7 +39,7 @@ def checked(part: Part, scene: Scene, known: list[Finding]) -> Iterator[Finding]
             yield _unchecked(thing, reason)
     named = {id(thing): _named(thing) for thing, _ in broken}
     others = replace(scene, things=[named.get(id(thing), thing) for thing in scene.things])
-    theirs = tuple(f"({thing.kind} {thing.name})" for thing, _ in broken)
+    theirs = tuple(thing.said for thing, _ in broken)
     try:
         yield from (one for one in part(others) if not one.message.endswith(theirs))
     except Exception as error:
@@ -69,7 +69,7 @@ def _error(part: Part, scene: Scene) -> Exception | None:
 def _named(thing: Thing) -> Thing:
     if thing.kind in _HELD:
         return thing
-    return Thing({key: value for key, value in thing.data.items() if key in _NAMED}, thing.sources)
+    return replace(thing, data={key: value for key, value in thing.data.items() if key in _NAMED})
 
 
 def _unchecked(thing: Thing, error: Exception) -> Finding:
