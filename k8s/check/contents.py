@@ -70,11 +70,10 @@ def _container(pod: Pod, path: Path, container: dict[str, Any], scene: Scene) ->
             continue  # what the cluster tells of a pod is for the command line or a program of one's own
         if (image or pod.role) and (problem := unknown(name, ours=image is not None, own=scene.expanded)):
             yield thing.wrong((*path, "env", index, "name"), problem)
-    given = [*(container.get("command") or ()), *(container.get("args") or ())]
-    end = "command" if container.get("command") else "args"
+    command, given = _words(container, "command"), _words(container, "command", "args")
     if image is None:
-        if problem := foreign_problem(reference, list(map(str, given))):
-            yield thing.wrong((*path, end), problem)
+        if problem := foreign_problem(reference, given):
+            yield thing.wrong((*path, _at_fault(container, problem, [])), problem)
         return
     volumes, folder = mounted(pod, container, scene), container.get("workingDir")
     if folder and not CommandLine(image, volumes).has_folder(str(folder)):
@@ -83,9 +82,13 @@ def _container(pod: Pod, path: Path, container: dict[str, Any], scene: Scene) ->
     line = partial(CommandLine, image, volumes, folder)
     joined = started_by(pod, path, container)
     if joined is not None:
-        yield from (thing.wrong((*path, end), problem) for problem in line().check_text(joined))
+        alone = list(line().check_text(" ".join(command)))
+        for problem in line().check_text(joined):
+            yield thing.wrong((*path, _at_fault(container, problem, alone)), problem)
     elif given:
-        yield from _command(thing, (*path, end), line(), list(map(str, given)))
+        alone = list(line().check(command)) if command else []
+        for problem in line().check(given):
+            yield thing.wrong((*path, _at_fault(container, problem, alone)), problem)
     hooks = [("lifecycle", "preStop"), ("lifecycle", "postStart")]
     hooks += [(f"{kind}Probe",) for kind in ("liveness", "readiness", "startup")]  # type: ignore[misc]
     for hook in hooks:
@@ -93,6 +96,24 @@ def _container(pod: Pod, path: Path, container: dict[str, Any], scene: Scene) ->
         words = thing.get(*where)
         if words:
             yield from _command(thing, where, line(), list(map(str, words)))
+
+
+def _words(container: dict[str, Any], *fields: str) -> list[str]:
+    return [str(word) for field in fields for word in container.get(field) or ()]
+
+
+def _at_fault(container: dict[str, Any], problem: str, alone: list[str]) -> str:
+    """The list, `command` or `args`, that holds the words at fault.
+
+    That is the one list with the words that the problem quotes. Where it is not told so, it is the command if something
+    is wrong with that `alone` in the same way.
+    """
+    quoted = re.findall(r"'([^']+)'", problem)
+    words = {name: _words(container, name) for name in ("command", "args")}
+    held = [name for name in words if any(one in word for one in quoted for word in words[name])]
+    if len(held) == 1:
+        return held[0]
+    return "command" if problem in alone or not container.get("args") else "args"
 
 
 def expected_variables(thing: Thing, container: dict[str, Any], own: frozenset[str]) -> Iterator[tuple[Path, str]]:

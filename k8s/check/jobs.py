@@ -106,15 +106,15 @@ def _lasting(thing: Thing, pods: list[Pod], name: str, place: str) -> Iterator[F
                 _WHERE, f"{name} {place!r} is no place that is known: a path, s3://BUCKET/... or gs://..."
             )
         return
-    for pod in pods:
-        if pod.role in ("head", "worker") and not below(place, lasting_mounts(pod)):
-            who = f"the {pod.role}'s pods"
-            yield thing.wrong(
-                _WHERE, f"{name} {place!r} is on no lasting volume of {who}: mount a claim there, or use s3://"
-            )
-        elif pod.role in ("head", "worker"):
-            for path in _read_only(pod, place):
-                yield pod.thing.wrong(path, f"{name} {place!r} is written there by the {pod.role}'s pods")
+    nodes = [pod for pod in pods if pod.role in ("head", "worker")]
+    lost = [pod for pod in nodes if not below(place, lasting_mounts(pod))]
+    if lost:
+        who = " and ".join(f"the {role}'s" for role in dict.fromkeys(pod.role for pod in lost))
+        said = f"{name} {place!r} is on no lasting volume of {who} pods: mount a claim there, or use s3://"
+        yield thing.wrong(_WHERE, said)
+    for pod in (one for one in nodes if one not in lost):
+        for path in _read_only(pod, place):
+            yield pod.thing.wrong(path, f"{name} {place!r} is written there by the {pod.role}'s pods")
 
 
 def _read_only(pod: Pod, place: str) -> Iterator[Path]:

@@ -20,7 +20,8 @@ def check_room(scene: Scene) -> Iterator[Finding]:
     """Containers that Ray runs in without limits, or that may use more than they ask for."""
     for thing in scene.things:
         for pod in pods_of(thing):
-            found = main_container([pod], pod.role) if pod.role else None
+            # A submitter waits for its job and runs no node of Ray.
+            found = main_container([pod], pod.role) if pod.role in ("head", "worker") else None
             path, container = found or ((), {})
             resources = container.get("resources") or {}
             asked, limits = resources.get("requests") or {}, resources.get("limits") or {}

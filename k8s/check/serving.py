@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from k8s.check import runtime_env
 from k8s.check.documents import NotReadError, read
-from k8s.check.findings import Finding, Path, Thing, find
+from k8s.check.findings import Finding, Path, Thing, find, has
 from k8s.check.image import image_for, image_of
 from k8s.check.import_paths import brings_code, import_problem, of_deployments, without_imports
 from k8s.check.mounted import Mounted
 from k8s.check.ray_objects import main_container, pods_of
 from k8s.check.rendering import Scene
 from k8s.check.served_app import BUILDERS, WHERE, check_app
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 def check_serving(scene: Scene) -> Iterator[Finding]:
@@ -40,8 +43,8 @@ def _service(thing: Thing, scene: Scene) -> Iterator[Finding]:
     try:
         ServeDeploySchema.model_validate(without_imports(loaded))
     except ValidationError as error:
-        for item in error.errors():
-            yield thing.wrong((*WHERE, *item["loc"]), f"{item['msg']} (Ray Serve's schema)")
+        for path, said in refused(error, loaded):
+            yield thing.wrong((*WHERE, *path), f"{said} (Ray Serve's schema)")
         return
     except (AttributeError, TypeError, ValueError) as error:  # what its validators take for granted
         yield thing.wrong(WHERE, f"Ray Serve's schema cannot read it: {error}")
@@ -59,6 +62,23 @@ def _service(thing: Thing, scene: Scene) -> Iterator[Finding]:
     if thing.get("spec", "excludeHeadPodFromServeSvc") and loaded.get("proxy_location") in ("HeadOnly", "Disabled"):
         where = (*WHERE, "proxy_location")
         yield thing.wrong(where, f"{loaded['proxy_location']}, but excludeHeadPodFromServeSvc: the service has no pods")
+
+
+def refused(error: ValidationError, data: Any) -> Iterator[tuple[Path, str]]:
+    """The fields of some data that pydantic refuses, each once, with why.
+
+    Of a field that may be one of several types pydantic tells why it is none of them, each at a place of its own below.
+    """
+    told: dict[Path, list[str]] = {}
+    for item in error.errors():
+        *around, last = item["loc"] or ("",)
+        path: Path = ()
+        for key in around:
+            path = (*path, key) if has(data, (*path, key)) else path
+        if item["loc"] and (item["type"] == "missing" or has(data, (*path, last))):
+            path = (*path, last)
+        told.setdefault(path, []).append(item["msg"])
+    yield from ((path, "; or: ".join(dict.fromkeys(said))) for path, said in told.items())
 
 
 def unknown_fields(model: Any, data: Any) -> Iterator[Path]:
@@ -103,9 +123,9 @@ def _scaling(thing: Thing, path: Path, deployments: Any) -> Iterator[Finding]:
         try:
             AutoscalingConfig.model_validate(without_imports(usual | given))
         except ValidationError as error:
-            for item in error.errors():
-                where = (*path, index, "autoscaling_config", *item["loc"])
-                yield thing.wrong(where, f"{item['msg']} (Ray Serve's AutoscalingConfig)")
+            for inner, said in refused(error, given):
+                where = (*path, index, "autoscaling_config", *inner)
+                yield thing.wrong(where, f"{said} (Ray Serve's AutoscalingConfig)")
 
 
 def _http(thing: Thing, loaded: dict[str, Any]) -> Iterator[Finding]:
