@@ -13,8 +13,6 @@ import yaml
 
 from k8s.check.groups import RAY
 
-KINDS = ("RayCluster", "RayJob", "RayService", "RayCronJob")
-"""The kinds of KubeRay 1.7; definitions may have others."""
 _KIND = re.compile(r"^ +kind: [\"']?(\w+)", re.MULTILINE)
 
 _TEXT = {"type": "string"}

@@ -16,9 +16,12 @@ BUILT_IN = frozenset(
     ]
 )  # fmt: skip
 RAY = "ray.io"
+RAY_KINDS = ("RayCluster", "RayJob", "RayService", "RayCronJob")
+"""The kinds of KubeRay 1.7; definitions may have others."""
 OTHERS = frozenset(
     (
         "monitoring.coreos.com", "kueue.x-k8s.io", "jobset.x-k8s.io", "leaderworkerset.x-k8s.io", "cluster.x-k8s.io",
+        "multicluster.x-k8s.io",
         "gateway.networking.k8s.io", "inference.networking.k8s.io", "inference.networking.x-k8s.io",
         "snapshot.storage.k8s.io", "metrics.k8s.io", "policy.networking.k8s.io", "autoscaling.k8s.io",
         "cert-manager.io", "acme.cert-manager.io", "trust.cert-manager.io", "external-secrets.io",
@@ -36,6 +39,24 @@ OTHERS = frozenset(
     )
 )  # fmt: skip
 """Groups whose schemas are not at hand: their objects are left out, with a word."""
+
+_REMOVED = frozenset(("extensions", "auditregistration.k8s.io", "settings.k8s.io"))
+"""Groups that Kubernetes had."""
+
+
+def is_anothers(group: str) -> bool:
+    """Whether a group may be one of another project, which has kinds of its own. A name without a dot cannot."""
+    own = group in BUILT_IN or group in _REMOVED
+    return not own and "." in group and (group in OTHERS or not group.endswith(".k8s.io"))
+
+
+def misplaced(kind: str, group: str, places: dict[str, tuple[str, ...]]) -> str | None:
+    """Why an object of a kind cannot be in a group. `places`: Kubernetes' kinds, each with its API versions."""
+    if kind in RAY_KINDS:
+        return None if group == RAY else f"{kind} is a kind of {RAY}/v1"
+    if group not in BUILT_IN and not is_anothers(group) and kind in places:
+        return f"{kind} is a kind of {' or '.join(places[kind])}"
+    return f"Kubernetes has no group {group!r} any more" if group in _REMOVED else None
 
 
 def misspelled_group(group: str) -> str | None:

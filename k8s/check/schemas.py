@@ -13,9 +13,9 @@ from typing import Any
 
 import jsonschema
 
-from k8s.check.definitions import KINDS, OBJECT_META, completed, custom_validators, files_of, strange_kind
+from k8s.check.definitions import OBJECT_META, completed, custom_validators, files_of, strange_kind
 from k8s.check.findings import Finding, Thing
-from k8s.check.groups import BUILT_IN, RAY, misspelled_group
+from k8s.check.groups import BUILT_IN, RAY, RAY_KINDS, misplaced, misspelled_group
 from k8s.check.lists import check_keys
 
 KUBERNETES = "1.34"
@@ -41,7 +41,10 @@ class Schemas:
 
     def check(self, thing: Thing) -> Iterator[Finding]:
         """Every way in which an object differs from the schema of its kind."""
-        if thing.group == RAY:
+        declared = thing.kind in self.declared.get(thing.group, ())
+        if not declared and (problem := misplaced(thing.kind, thing.group, _places())):
+            yield thing.wrong(["apiVersion"], f"{thing.data.get('apiVersion')}, but {problem}")
+        elif thing.group == RAY:
             yield from self._custom(thing)
         elif thing.group in BUILT_IN:
             yield from self._built_in(thing)
@@ -67,7 +70,7 @@ class Schemas:
 
     def _custom(self, thing: Thing) -> Iterator[Finding]:
         files = files_of(self._crds)
-        if problem := strange_kind(thing.kind, {*KINDS, *files, *self.declared.get(RAY, ())}):
+        if problem := strange_kind(thing.kind, {*RAY_KINDS, *files, *self.declared.get(RAY, ())}):
             yield thing.wrong(["kind"], problem)
             return
         if not self._crds.is_dir():
@@ -89,28 +92,51 @@ class Schemas:
         yield from check_keys(thing, validators[version].schema)
 
     def _built_in(self, thing: Thing) -> Iterator[Finding]:
-        if importlib.util.find_spec("kubernetes_validate") is None:
+        if not _has_schemas():
             self.skipped.add("Kubernetes' own kinds: the package kubernetes-validate is not installed")
             yield from _errors(thing, jsonschema.Draft202012Validator(_ANY))
             return
         validator = built_in_validator(str(thing.data.get("apiVersion")), thing.kind)
         if validator is None:
-            yield thing.wrong(
-                ["kind"], f"Kubernetes {KUBERNETES} has no {thing.kind} in {thing.data.get('apiVersion')}"
-            )
+            right = " or ".join(_places().get(thing.kind, ()))
+            said = f"Kubernetes {KUBERNETES} has no {thing.kind} in {thing.data.get('apiVersion')}"
+            yield thing.wrong(["kind"], f"{said}: it is in {right}" if right else said)
             return
         yield from _errors(thing, validator)
 
 
+_FOLDER = f"kubernetes-json-schema/v{KUBERNETES}.0-local-strict"
+"""The folder of the schemas in the package."""
+
+
 @cache
-def _registry() -> tuple[Any, str]:
-    """The shared definitions, and the folder of the schemas in the package."""
+def _definitions() -> Any:
+    """The definitions that the schemas share."""
+    text = _packaged(f"{_FOLDER}/_definitions.json")
+    assert text is not None, f"kubernetes-validate has no schemas of Kubernetes {KUBERNETES}"
+    return json.loads(text)
+
+
+@cache
+def _registry() -> Any:
     import referencing
 
-    folder = f"kubernetes-json-schema/v{KUBERNETES}.0-local-strict"
-    text = _packaged(f"{folder}/_definitions.json")
-    assert text is not None, f"kubernetes-validate has no schemas of Kubernetes {KUBERNETES}"
-    return referencing.Resource.from_contents(json.loads(text)) @ referencing.Registry(), folder
+    return referencing.Resource.from_contents(_definitions()) @ referencing.Registry()
+
+
+def _has_schemas() -> bool:
+    return importlib.util.find_spec("kubernetes_validate") is not None
+
+
+@cache
+def _places() -> dict[str, tuple[str, ...]]:
+    """The API versions of each built-in kind, without those that are no `v1` or `v2` where such a one is."""
+    found: dict[str, list[str]] = {}
+    for one in (_definitions()["$defs"] if _has_schemas() else {}).values():
+        for place in one.get("x-kubernetes-group-version-kind", ()):
+            found.setdefault(place["kind"], []).append(f"{place['group']}/{place['version']}".removeprefix("/"))
+    stable = {kind: [one for one in given if re.search(r"v\d+$", one)] for kind, given in found.items()}
+    return {kind: tuple(sorted(stable[kind] or given)) for kind, given in found.items()}
 
 
 def _packaged(name: str) -> str | None:
@@ -121,10 +147,9 @@ def _packaged(name: str) -> str | None:
 @cache
 def built_in_validator(version: str, kind: str) -> Any:
     """The validator of a built-in kind; None where there is no such kind."""
-    registry, folder = _registry()
     short = re.sub(r"^([^./]*)(?:\.[^/]*)?/", r"\1-", version)
-    text = _packaged(f"{folder}/{kind.lower()}-{short}.json")
-    return None if text is None else jsonschema.Draft202012Validator(json.loads(text), registry=registry)
+    text = _packaged(f"{_FOLDER}/{kind.lower()}-{short}.json")
+    return None if text is None else jsonschema.Draft202012Validator(json.loads(text), registry=_registry())
 
 
 def _errors(thing: Thing, validator: Any, data: Any = None) -> Iterator[Finding]:
