@@ -60,7 +60,7 @@ COMMANDS: Mistakes = {
     ),
     "program of another image": (
         REDIS, "exec redis-server", "exec redis-sever",
-        "spec.template.spec.containers[0].command", "did you mean redis-server",
+        "spec.template.spec.containers[0].args", "did you mean redis-server",
     ),
 }  # fmt: skip
 

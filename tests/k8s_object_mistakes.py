@@ -20,8 +20,8 @@ GENERAL: Mistakes = {
     "group of Kubernetes": (
         POLICIES, "networking.k8s.io", "networking.k8s.oi", "apiVersion", "did you mean networking.k8s.io?"
     ),
-    "group of budgets": (BUDGET, "policy/v1", "policyy/v1", "apiVersion", "did you mean policy?"),
-    "group of Ray": (SERVICE, "ray.io/v1\n", "ray.oi/v1\n", "apiVersion", "did you mean ray.io?"),
+    "group of budgets": (BUDGET, "policy/v1", "policyy/v1", "apiVersion", "is a kind of policy/v1"),
+    "group of Ray": (SERVICE, "ray.io/v1\n", "ray.oi/v1\n", "apiVersion", "is a kind of ray.io/v1"),
     "group of others": (METRICS, "monitoring.coreos.com", "monitoring.coreos.co", "apiVersion", "coreos.com?"),
     "version misspelled": (STORE, "apiVersion: v1", "apiVersio: v1", "apiVersion", "is missing (there is 'apiVersio')"),
     "kind misspelled": (STORE, "kind: Pers", "kinds: Pers", "kind", "kind is missing (there is 'kinds')"),

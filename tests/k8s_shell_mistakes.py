@@ -13,6 +13,26 @@ NO_SETTINGS = "no file 'configs/none.yaml'"
 MODULE = "python -m ray_jobs.train_rounds"
 
 WRONG: dict[str, tuple[str, str]] = {
+    "file of an empty folder": ("cat /opt/none.yaml", "no file '/opt/none.yaml'"),
+    "file that is copied from an empty folder": ("cp /data/none.yaml /tmp/a && cat /tmp/a", "no file '/data/none."),
+    "sourced file of an empty folder": (". /opt/none.sh && ls", "no file '/opt/none.sh'"),
+    "program after a sourced file that may be missing": (". /opt/none.sh || true; pyton a.py", "no command 'pyton'"),
+    "list of packages": ("pip install -r requirements/none.txt", "no file 'requirements/none.txt'"),
+    "list of packages of Python's pip": (
+        "python -m pip install --requirement=/opt/toolace/none.txt", "no file '/opt/toolace/none.txt'"
+    ),
+    "bounds of packages": ("pip3 install -cnone.txt numpy", "no file 'none.txt'"),
+    "program after an installation": ("pip install mine && pyton a.py", "no command 'pyton'"),
+    "module of ours after an installation": ("pip install mine && python -m ray_jobs.none", "no module 'ray_jobs"),
+    "script of accelerate": ("accelerate launch --num_processes 2 ray_jobs/none.py", NO_FILE),
+    "script of accelerate's module": ("python -m accelerate.commands.launch ray_jobs/none.py", NO_FILE),
+    "module of accelerate": ("accelerate launch -m ray_jobs.none", "no module 'ray_jobs.none'"),
+    "script of DeepSpeed": ("deepspeed --num_gpus 2 ray_jobs/none.py", NO_FILE),
+    "script at the end": (f"trap '{NONE}' EXIT; ls", NO_FILE),
+    "script of another user": (f"su ray -c '{NONE}'", NO_FILE),
+    "program of another user's login": ("su -s /bin/bash - ray --command='pyton a.py'", "no command 'pyton'"),
+    "slip in a module of others": ("python -c 'import numpi'", "no module 'numpi': did you mean numpy?"),
+    "module of nobody": ("python -c 'from nobodys_module import a'", "no module 'nobodys_module'"),
     "script after options of bash": (f'bash -euo pipefail -c "{NONE}"', NO_FILE),
     "script of bash with options": ("bash -o pipefail -eu ray_jobs/none.sh", "no file 'ray_jobs/none.sh'"),
     "script in a function": (f"f() {{ {NONE}; }}; f", NO_FILE),
@@ -69,6 +89,22 @@ WRONG: dict[str, tuple[str, str]] = {
 }  # fmt: skip
 
 RIGHT: dict[str, str] = {
+    "files that are not known": "cat /etc/fstab /var/a /vault/secrets/a /mnt/store/a",
+    "a file that a program may have made": "python ray_jobs/evaluate.py --help; cat /opt/a.txt /data/a.txt",
+    "a file that is made in an empty folder": "mkdir -p /opt/a && cp configs/demo.yaml /opt/a/b && cat /opt/a/b",
+    "commands of a file that is not known": ". /vault/secrets/a && mine; source /mnt/store/a.sh; other",
+    "lists of packages": "pip install -r /mnt/store/a.txt -c https://example.com/b.txt",
+    "what an installation brings": "pip install mine && mine --fast && python -m mine && python -c 'import mine.part'",
+    "other commands of accelerate": "accelerate env; accelerate launch --no_python mine.py; accelerate launch $SCRIPT",
+    "a script of accelerate": "accelerate launch --multi_gpu ray_jobs/evaluate.py --help",
+    "what is made before the end": "trap 'cat a.txt' EXIT; ls > a.txt",
+    "traps of other kinds": "trap - EXIT; trap EXIT; trap '' TERM; f() { ls; }; trap f 2; trap -p; trap 'kill $!' INT",
+    "home of another user": "su - ray -c 'python mine.py'; ls",
+    "modules of others": "python -c 'import numpy, yaml.nodes, pyarrow.fs, distutils, tomllib'",
+    "a module that may be missing": "python - <<EOF\ntry:\n  import nobodys\nexcept ImportError:\n  pass\nEOF",
+    "a module in a folder of one's own": "cd /mnt/store && python -c 'import mine'",
+    "a module on a path of one's own": "PYTHONPATH=/mnt/store python -c 'import mine'",
+    "a module on a path that is added": "python -c 'import sys; sys.path.insert(0, \"/mnt/store\"); import mine'",
     "options of bash": f'bash -euo pipefail -c "{RUN}"; bash -o pipefail -O extglob -c "{RUN}"',
     "here-documents": (
         f"cat > /tmp/a.yaml <<EOF\nname: $A it's\nEOF\npython - <<-'E' | tee /tmp/log\n\tprint(1)\n\tE\n{RUN}"

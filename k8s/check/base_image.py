@@ -39,6 +39,8 @@ FOLDERS = frozenset((*BIN, OWN_BIN, LIBRARY, f"{LIBRARY}/site-packages", "/dev/s
     "/etc /home /home/ray /lib /lib64 /media /mnt /opt /root /run /srv /tmp /usr /usr/lib /usr/local /usr/local/lib "
     "/usr/local/share /usr/share /usr/src /var /var/cache /var/lib /var/log /var/run /var/tmp"
 )
+EMPTY = ("/opt", "/srv", "/mnt", "/media", "/data", "/app", "/workspace")
+"""Folders with nothing in them, or that are not there: images and volumes alone put something into them."""
 FILES = _words(
     "/etc/passwd /etc/group /etc/hosts /etc/hostname /etc/resolv.conf /etc/nsswitch.conf /etc/os-release "
     "/etc/debian_version /etc/localtime /etc/timezone /etc/profile /etc/bash.bashrc /etc/ssl /etc/ca-certificates "

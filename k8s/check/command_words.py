@@ -31,6 +31,9 @@ _WRAPPERS: dict[str, tuple[int, str]] = {
     "xargs": (0, "-a -d -E -I -L -n -P -s --arg-file --delimiter --max-lines --max-args --max-procs --max-chars"),
 }
 """Commands that run the command after them: how many words of their own stand before it, and options with a value."""
+_PIP = re.compile(r"pip3?(\.\d+)?")
+_LISTS = ("-r", "--requirement", "-c", "--constraint")
+"""Options of pip that take a file."""
 _SHELL_WITH_VALUE = ("--rcfile", "--init-file")
 _MAKERS = frozenset(["mkdir", "cp", "mv", "ln", "touch", "tee", "install", "split", "gunzip", "rsync", "hf", "aws"])
 _UNPACKERS = frozenset(["tar", "unzip", "wget", "curl", "git"])
@@ -146,6 +149,8 @@ def reads(words: list[str]) -> list[str]:
     call = plain(words)
     found = [place for operator, place in redirected(words) if operator in ("<", "<>")]
     name = posixpath.basename(call[0]) if call else ""
+    if pip := pip_call(call):
+        return found + [place for place in _lists_of(pip) if {"install", "download", "wheel"} & set(pip)]
     if name in _READERS:
         named = _operands(call[1:], _READERS[name])
         return found + [one for one in (named[:1] if name in ("source", ".") else named) if one != "-"]
@@ -153,6 +158,24 @@ def reads(words: list[str]) -> list[str]:
         named, into = _operands(call[1:], _COPIERS[name]), {"-t", "--target-directory"} & set(call)
         return found + (named if into or any(one.startswith("--target-directory=") for one in call) else named[:-1])
     return found
+
+
+def pip_call(words: list[str]) -> list[str]:
+    """The words that pip is given, as a program or a module; none where it is not called."""
+    name = posixpath.basename(words[0]) if words else ""
+    if PYTHON.fullmatch(name) and words[1:3] == ["-m", "pip"]:
+        return words[3:]
+    return words[1:] if _PIP.fullmatch(name) else []
+
+
+def _lists_of(words: list[str]) -> Iterator[str]:
+    """The files that pip's options name."""
+    for index, word in enumerate(words):
+        option, equals, value = word.partition("=")
+        if option in _LISTS:
+            yield from [value] if equals else words[index + 1 : index + 2]
+        elif word.startswith(("-r", "-c")):
+            yield word[2:]
 
 
 def _operands(words: list[str], with_value: str) -> list[str]:

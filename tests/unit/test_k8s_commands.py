@@ -37,6 +37,27 @@ def test_a_command_in_which_nothing_is_wrong_is_left_alone(name: str) -> None:
     assert list(line().check_text(RIGHT[name])) == []
 
 
+@pytest.mark.parametrize(
+    ("text", "command", "said"),
+    [
+        ("f() { ls; }\nmkdir -p /opt/b", "f && cat /opt/b/c", []),
+        ("A=1", "pyton a.py", ["no command 'pyton'"]),
+        ("export PATH=/opt/b:$PATH", "mine", []),
+        ("alias mine=ls", "mine", []),
+        (". /etc/profile.d/a.sh", "mine", []),
+        ("cd /mnt/store", "python a.py", []),
+        ("cd $A", "python a.py", []),
+        ("echo 'a", "mine; python a.py", []),
+    ],
+)
+def test_a_sourced_file_that_is_known_leaves_behind_what_it_says(text: str, command: str, said: list[str]) -> None:
+    image = image_of("toolace-cpu")
+    assert image is not None
+    volumes = Mounted(["/mnt/store"], ["/etc/a"], {"/etc/a/a.sh": text})
+    found = list(CommandLine(image, volumes).check_text(f". /etc/a/a.sh && {command}"))
+    assert len(found) == len(said) and all(words in one for words, one in zip(said, found, strict=True)), found
+
+
 def test_a_module_says_where_its_results_go() -> None:
     checked = line()
     text = f"{MODULE} --config configs/demo.yaml --set root=/tmp/runs"
@@ -55,7 +76,10 @@ def test_a_module_of_the_project_tells_that_an_image_by_another_name_is_ours() -
         (f'bash -euo pipefail -c "# it\'s fine\n{RUN}"', []),
         (f"# it's fine\ncat > /tmp/a <<EOF\nit's\nEOF\nf() {{ {RUN}; }}\n[[ -f /tmp/a ]] && f", []),
         ('bash -c "echo \'it"', ["is no command line: No closing quotation"]),
-        (f"{MODULE} --config configs/demo.yaml --set root=/tmp/runs", ["'/tmp/runs' is on no lasting volume of the head's and the worker's pods"]),
+        (
+            f"{MODULE} --config configs/demo.yaml --set root=/tmp/runs",
+            ["'/tmp/runs' is on no lasting volume of the head's and the worker's pods"],
+        ),
     ],
 )
 def test_an_entrypoint_is_read_as_a_shell_reads_it(entrypoint: str, said: list[str], tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ APPLICATION = "spec.serveConfigV2.applications[0]"
 @pytest.mark.parametrize(
     ("said", "field", "words"),
     [
-        ("deployments: [{name: ingress, num_replicas: 0}]", "deployments[0].num_replicas", ["greater than 0", "string"]),
+        ("deployments: [{name: ingress, num_replicas: 0}]", "deployments[0].num_replicas", ["than 0", "valid string"]),
         ("logging_config: {log_level: 1.5}", "logging_config.log_level", ["valid integer", "valid string"]),
         ("logging_config: {log_levl: INFO}", "logging_config.log_levl", ["not permitted"]),
         ("deployments: [{num_replicas: 1}]", "deployments[0].name", ["required"]),

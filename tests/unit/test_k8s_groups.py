@@ -64,31 +64,31 @@ def test_a_version_that_has_a_kind_no_more_is_told_with_the_right_one(version: s
     ]
 
 
-OTHERS = """
-serving.knative.dev/v1 Service
-apps.kruise.io/v1alpha1 StatefulSet
-apps.kruise.io/v1alpha1 DaemonSet
-apps.kruise.io/v1alpha1 CronJob
-batch.volcano.sh/v1alpha1 Job
-networking.istio.io/v1 ServiceEntry
-traefik.io/v1alpha1 IngressRoute
-projectcontour.io/v1 HTTPProxy
-cilium.io/v2 CiliumNetworkPolicy
-crd.projectcalico.org/v1 NetworkPolicy
-projectcalico.org/v3 NetworkPolicy
-cert-manager.io/v1 Certificate
-gateway.networking.k8s.io/v1 HTTPRoute
-policy.networking.k8s.io/v1alpha1 AdminNetworkPolicy
-autoscaling.k8s.io/v1 VerticalPodAutoscaler
-multicluster.x-k8s.io/v1alpha1 ServiceImport
-sparkoperator.k8s.io/v1beta2 SparkApplication
-config.openshift.io/v1 Ingress
-""".split("\n")[1:-1]
+OTHERS = (
+    ("serving.knative.dev/v1", "Service"),
+    ("apps.kruise.io/v1alpha1", "StatefulSet"),
+    ("apps.kruise.io/v1alpha1", "DaemonSet"),
+    ("apps.kruise.io/v1alpha1", "CronJob"),
+    ("batch.volcano.sh/v1alpha1", "Job"),
+    ("networking.istio.io/v1", "ServiceEntry"),
+    ("traefik.io/v1alpha1", "IngressRoute"),
+    ("projectcontour.io/v1", "HTTPProxy"),
+    ("cilium.io/v2", "CiliumNetworkPolicy"),
+    ("crd.projectcalico.org/v1", "NetworkPolicy"),
+    ("projectcalico.org/v3", "NetworkPolicy"),
+    ("cert-manager.io/v1", "Certificate"),
+    ("gateway.networking.k8s.io/v1", "HTTPRoute"),
+    ("policy.networking.k8s.io/v1alpha1", "AdminNetworkPolicy"),
+    ("autoscaling.k8s.io/v1", "VerticalPodAutoscaler"),
+    ("multicluster.x-k8s.io/v1alpha1", "ServiceImport"),
+    ("sparkoperator.k8s.io/v1beta2", "SparkApplication"),
+    ("config.openshift.io/v1", "Ingress"),
+)
 
 
-@pytest.mark.parametrize("one", OTHERS)
-def test_kinds_of_other_projects_are_left_alone(one: str, tmp_path: Path) -> None:
-    assert found(tmp_path, bare(*one.split())) == []
+@pytest.mark.parametrize(("version", "kind"), OTHERS)
+def test_kinds_of_other_projects_are_left_alone(version: str, kind: str, tmp_path: Path) -> None:
+    assert found(tmp_path, bare(version, kind)) == []
 
 
 @pytest.mark.parametrize(("group", "kind"), [("ray.example.org", "RayCluster"), ("batch.k8s.io", "Job")])
