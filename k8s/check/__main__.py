@@ -16,7 +16,7 @@ from pathlib import Path
 from k8s.check.clusters import unknown_clusters
 from k8s.check.contents import check_contents, foreign_images
 from k8s.check.documents import shown
-from k8s.check.findings import Finding
+from k8s.check.findings import Finding, printable
 from k8s.check.identity import check_identity
 from k8s.check.image import ROOT
 from k8s.check.lists import check_lists
@@ -114,10 +114,10 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     for reason in sorted(skipped):
-        print(f"skipped: {reason}", file=sys.stderr)
+        print(f"skipped: {printable(reason)}", file=sys.stderr)
     for finding in findings:
         print(finding)
-    print(f"{len(findings)} findings in {arguments.folder}", file=sys.stderr)
+    print(f"{len(findings)} findings in {printable(str(arguments.folder))}", file=sys.stderr)
     sys.exit(2 if any(one.unchecked for one in findings) else 1 if findings else 0)
 
 

@@ -14,6 +14,8 @@ from k8s.check.findings import Finding, write
 from k8s.check.findings import Path as Field
 
 _DEEPEST = 200
+_LARGEST = 10**6
+"""Most nodes of a document when its aliases are written out, which every check of it does."""
 _SEPARATOR = re.compile(r"^---(?:[ \t].*)?$", re.MULTILINE)
 
 
@@ -73,6 +75,8 @@ def read(text: str) -> Any:
         _refuse_depths(text)
         loader = _Loader(text)
         node = loader.get_single_node()
+        if _size(node, {}) > _LARGEST:
+            raise NotReadError((), f"is more than {_LARGEST:,} values when its aliases are written out")
         fault = next(_faults(node, (), []), None)
         if fault:
             path, message, rest = fault
@@ -90,6 +94,17 @@ def _refuse_depths(text: str) -> None:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _DEEPEST:
             raise NotReadError((), f"cannot be read as YAML: it is nested too deeply (more than {_DEEPEST} levels)")
+
+
+def _size(node: yaml.Node | None, known: dict[int, int]) -> int:
+    """How many nodes a node is with all that is in it, aliases written out."""
+    if not isinstance(node, yaml.CollectionNode):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = 1  # of itself, in itself
+        inner = [one for item in node.value for one in (item if isinstance(item, tuple) else (item,))]
+        known[id(node)] = 1 + sum(_size(one, known) for one in inner)
+    return known[id(node)]
 
 
 def _faults(node: yaml.Node | None, path: Field, around: list[yaml.Node]) -> Iterator[tuple[Field, str, bool]]:
@@ -111,9 +126,15 @@ def _faults(node: yaml.Node | None, path: Field, around: list[yaml.Node]) -> Ite
 
 
 def items(document: Any) -> list[Any]:
-    """The objects of a document: those in a List, or itself."""
-    listed = isinstance(document, dict) and document.get("kind") == "List" and isinstance(document.get("items"), list)
-    return list(document["items"]) if listed else [document]
+    """The objects of a document: those in a List, be it of one kind, or itself.
+
+    In a list of one kind, such as ConfigMapList, objects may leave out what the list says.
+    """
+    kind = document.get("kind") if isinstance(document, dict) else None
+    if not isinstance(kind, str) or not kind.endswith("List") or not isinstance(document.get("items"), list):
+        return [document]
+    said = {"apiVersion": document.get("apiVersion"), "kind": kind.removesuffix("List")} if kind != "List" else {}
+    return [one for item in document["items"] for one in items(said | item if isinstance(item, dict) else item)]
 
 
 def settings_of(file: Path, findings: list[Finding]) -> dict[str, Any] | None:

@@ -22,7 +22,12 @@ class Finding:
     unchecked: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.path}: {' '.join(self.message.split())}"
+        return printable(f"{self.file}: {self.path}: ") + printable(" ".join(self.message.split()))
+
+
+def printable(text: str) -> str:
+    """A text in one line: line ends and other characters that a terminal would carry out are written as Python does."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 class Source(Protocol):

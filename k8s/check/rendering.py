@@ -68,11 +68,14 @@ def read_scenes(folder: Path) -> tuple[list[Scene], list[Finding]]:
         if file.resolve() not in used:
             findings.append(Finding(shown(file), ".", "no kustomization uses this component, so nothing checks it"))
     managed = {file.parent for file in kustomizations}
-    plain, strange = _plain(folder, [file for file in _files(folder) if file.resolve() not in used], managed, findings)
+    files = [file for file in _files(folder) if file.resolve() not in used]
+    plain, strange = _plain(folder, files, managed, findings)
     if plain.things:
         scenes.append(plain)
-    if not scenes and not findings and not any(_looks_like_one(document) for _, document in strange):
-        raise ConfigError(f"no manifests below {folder}: no YAML or JSON file there has apiVersion and kind")
+    lists = [items(one) for file in files for one in documents(file, []) if items(one) != [one]] if not scenes else []
+    if not scenes and not findings and not any(lists) and not any(_looks_like_one(document) for _, document in strange):
+        why = "its Lists are empty" if lists else "no YAML or JSON file there has apiVersion and kind"
+        raise ConfigError(f"no manifests below {folder}: {why}")
     return scenes, findings + [one for one, _ in strange]
 
 
@@ -113,6 +116,8 @@ def _missing(document: Any) -> tuple[str, str] | None:
             near = get_close_matches(key, map(str, document), 1, 0.7)
             hint = f" (there is {near[0]!r})" if near and near[0] != key else ""
             return key, f"is no object of Kubernetes: {key} is missing{hint}"
+    if document["kind"] == "List":
+        return "items", "is no list: a List has its objects there"
     return None
 
 

@@ -15,6 +15,7 @@ import jsonschema
 
 from k8s.check.definitions import OBJECT_META, completed, custom_validators, files_of, strange_kind
 from k8s.check.findings import Finding, Thing
+from k8s.check.findings import Path as Field
 from k8s.check.groups import BUILT_IN, RAY, RAY_KINDS, misplaced, misspelled_group
 from k8s.check.lists import check_keys
 
@@ -103,6 +104,8 @@ class Schemas:
             yield thing.wrong(["kind"], f"{said}: it is in {right}" if right else said)
             return
         yield from _errors(thing, validator)
+        if thing.kind != "CustomResourceDefinition":  # whose schemas may speak of nulls
+            yield from (thing.wrong(path, "is null: an entry without content") for path in nulls(thing.data, ()))
 
 
 _FOLDER = f"kubernetes-json-schema/v{KUBERNETES}.0-local-strict"
@@ -150,6 +153,17 @@ def built_in_validator(version: str, kind: str) -> Any:
     short = re.sub(r"^([^./]*)(?:\.[^/]*)?/", r"\1-", version)
     text = _packaged(f"{_FOLDER}/{kind.lower()}-{short}.json")
     return None if text is None else jsonschema.Draft202012Validator(json.loads(text), registry=_registry())
+
+
+def nulls(node: Any, path: Field) -> Iterator[Field]:
+    """The entries of lists that are null: the schemas of Kubernetes' kinds take them, and its fields do not."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from nulls(value, (*path, str(key)))
+    for index, value in enumerate(node if isinstance(node, list) else ()):
+        if value is None:
+            yield (*path, index)
+        yield from nulls(value, (*path, index))
 
 
 def _errors(thing: Thing, validator: Any, data: Any = None) -> Iterator[Finding]:

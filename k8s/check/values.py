@@ -11,6 +11,7 @@ from k8s.check.findings import Finding, Path, Thing, find
 from k8s.check.groups import BUILT_IN, RAY
 from k8s.check.ray_objects import Pod, pods_of
 from k8s.check.rendering import Scene
+from k8s.check.schedules import schedule_problem
 
 _OF_PODS: dict[str, tuple[str, ...]] = {
     "dnsPolicy": ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"),
@@ -59,6 +60,11 @@ def check_values(scene: Scene) -> Iterator[Finding]:
             yield from _choices(thing, (), path, allowed)
         for pod in pods_of(thing):
             yield from _pod(pod)
+            if thing.kind in ("Job", "CronJob") and pod.spec and not pod.spec.get("restartPolicy"):
+                said = "restartPolicy is missing: OnFailure or Never, for the usual one is not a job's"
+                yield thing.wrong((*pod.path, "restartPolicy"), said)
+        if thing.kind == "CronJob" and isinstance(text := thing.get("spec", "schedule"), str):
+            yield from (thing.wrong(["spec", "schedule"], said) for said in schedule_problem(text))
         yield from _claims(thing)
         yield from _coded(thing)
         least, most = thing.get("spec", "minReplicas"), thing.get("spec", "maxReplicas")
