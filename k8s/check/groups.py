@@ -47,7 +47,7 @@ _REMOVED = frozenset(("extensions", "auditregistration.k8s.io", "settings.k8s.io
 def is_anothers(group: str) -> bool:
     """Whether a group may be one of another project, which has kinds of its own. A name without a dot cannot."""
     own = group in BUILT_IN or group in _REMOVED
-    return not own and "." in group and (group in OTHERS or not group.endswith(".k8s.io"))
+    return not own and "." in group and (group in OTHERS or not f".{group}".endswith(".k8s.io"))
 
 
 def misplaced(kind: str, group: str, places: dict[str, tuple[str, ...]]) -> str | None:

@@ -38,6 +38,7 @@ def test_a_kind_of_ray_in_another_group_is_found(version: str, tmp_path: Path) -
         ("rbac/v1", "Role", "rbac.authorization.k8s.io/v1"),
         ("batch.k8s.io/v1", "Job", "batch/v1"),
         ("apps.k8s.io/v1", "Deployment", "apps/v1"),
+        ("k8s.io/v1", "Deployment", "apps/v1"),
         ("extensions/v1beta1", "Ingress", "networking.k8s.io/v1"),
         ("extensions/v1beta1", "Deployment", "apps/v1"),
     ],

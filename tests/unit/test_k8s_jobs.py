@@ -250,9 +250,9 @@ def test_what_toolace_submit_may_send_is_left_alone(name: str, tmp_path: Path) -
     ("head", "said"),
     [
         ({"command": ["echo 123"], "args": ["456"]}, None),
-        ({"command": ["echo", "a;"], "args": ["pyton", "x"]}, ("command", "no command 'pyton'")),
+        ({"command": ["echo", "a;"], "args": ["pyton", "x"]}, ("args", "no command 'pyton'")),
         ({"args": ["cd /tmp && python ray_jobs/nope.py"]}, ("args", "no file 'ray_jobs/nope.py' (from /tmp)")),
-        ({"command": ["/bin/bash", "-lc", "--"], "args": ["pyton; ray start --head"]}, ("command", "'pyton'")),
+        ({"command": ["/bin/bash", "-lc", "--"], "args": ["pyton; ray start --head"]}, ("args", "'pyton'")),
         (
             {"command": ["echo 123"], "pod": {"annotations": {"ray.io/overwrite-container-cmd": "true"}}},
             ("command", "no command 'echo 123'"),
