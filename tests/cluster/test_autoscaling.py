@@ -13,7 +13,7 @@ from scaling_cluster import MOST, ScalingCluster, presence, short_lived
 
 from toolace.rollouts.outputs import read_records
 
-pytestmark = [pytest.mark.late(1), pytest.mark.engine, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.late(2), pytest.mark.engine, pytest.mark.timeout(1200)]
 ROWS = 120
 
 

@@ -23,7 +23,7 @@ from serving_requests import HI, PAINT
 
 from toolace.storage import Store
 
-pytestmark = [pytest.mark.late(1), pytest.mark.engine, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.late(2), pytest.mark.engine, pytest.mark.timeout(1800)]
 pytest.importorskip("vllm", reason="needs an engine: make install")
 OVERLAY = "k8s/overlays/train-then-serve"
 BIN = Path(sys.executable).parent

@@ -15,7 +15,7 @@ from scaling_cluster import Machines, presence, short_lived
 
 from toolace.rollouts.outputs import read_records
 
-pytestmark = [pytest.mark.late(1), pytest.mark.engine, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.late(2), pytest.mark.engine, pytest.mark.timeout(1800)]
 NODES, GPUS, WORKERS = 4, 4, 8
 ACTORS = {"probe": 16, "evaluate": 9}
 """All GPUs, and one more than the workers leave."""

@@ -18,7 +18,7 @@ from cluster_runs import EVOLUTION, ROOT, TOOLACE, call, eventually, options, ou
 from toolace.rollouts.outputs import read_records
 from toolace.storage import Store
 
-pytestmark = [pytest.mark.late(1), pytest.mark.engine, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.late(2), pytest.mark.engine, pytest.mark.timeout(1200)]
 RAY = (sys.executable, "-m", "ray.scripts.scripts")
 
 

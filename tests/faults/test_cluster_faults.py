@@ -24,7 +24,7 @@ from toolace.training.loop import train
 from toolace.training.spec import TrainSpec
 from toolace.training.steplog import read_steps
 
-pytestmark = [pytest.mark.late(3), pytest.mark.engine, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.late(4), pytest.mark.engine, pytest.mark.timeout(900)]
 DRIVER = [sys.executable, "tests/cluster_driver.py"]
 SCRIPTED = [sys.executable, "tests/scripted_run.py"]
 PATHS = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}

@@ -22,7 +22,7 @@ from cluster_runs import eventually
 from moments import Moment, Watch, pick, seeds, told
 from scripted_run import MethodName, outcome, run
 
-pytestmark = [pytest.mark.late(2), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.late(3), pytest.mark.timeout(600)]
 ROOT = Path(__file__).resolve().parent.parent.parent
 ASKING: dict[str, tuple[str, ...]] = {"evolve": ("eval", "tasks", "evolve"), "rounds": ("eval", "probe")}
 """Kinds of stages that actors work in."""

@@ -36,7 +36,7 @@ def kill_when(root: Path, ready: str) -> None:
     process.wait()
 
 
-@pytest.mark.late(4)
+@pytest.mark.late(5)
 @pytest.mark.engine
 @pytest.mark.timeout(900)
 def test_a_killed_driver_goes_on_to_the_same_model(reference: Any, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from serving_endpoint import (
 from toolace.serving.keyfile import add_key, revoke_key
 
 # Several engines start; a busy machine takes minutes.
-pytestmark = [pytest.mark.late(5), pytest.mark.engine, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.late(1), pytest.mark.engine, pytest.mark.timeout(1800)]
 pytest.importorskip("vllm", reason="needs an engine: make install")
 LONG = pytest.mark.skipif(
     os.environ.get("TOOLACE_LONG_TESTS") != "1", reason="engines under load for minutes: TOOLACE_LONG_TESTS=1"

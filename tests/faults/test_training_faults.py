@@ -24,7 +24,7 @@ from toolace.training.spec import TrainSpec
 from toolace.training.steplog import read_steps
 from toolace.training.watchdog import EXIT_CODE
 
-pytestmark = [pytest.mark.late(2), pytest.mark.engine, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.late(3), pytest.mark.engine, pytest.mark.timeout(1200)]
 ROOT = Path(__file__).resolve().parent.parent.parent
 SETTINGS: dict[str, Any] = {"epochs": 12, "checkpoint_steps": 5, "zero_stage": 2, "lr": 1e-3}
 
