@@ -121,13 +121,15 @@ def ray_local(request: pytest.FixtureRequest) -> Iterator[None]:
     that join it find the S3 server of the tests."""
     import ray
 
+    from toolace.ray_start import start_ray
+
     has_server = importlib.util.find_spec("moto") is not None
     storage = request.getfixturevalue("object_server").environment if has_server else {}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in storage.items():
             patch.setenv(name, value)
-        ray.init(
-            address="local",
+        start_ray(
+            otherwise="run it on an idle one",
             num_cpus=4,
             include_dashboard=False,
             object_store_memory=120 * 2**20,

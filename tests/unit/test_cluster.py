@@ -12,7 +12,8 @@ import pytest
 
 from toolace.config import ClusterConfig
 from toolace.errors import ClusterError, ConfigError
-from toolace.rounds.cluster import _end, _ray_children, _start, check_lasting, cluster
+from toolace.ray_start import end, ray_children, start_ray
+from toolace.rounds.cluster import check_lasting, cluster
 
 
 def test_ray_that_cannot_start_is_one_error_that_says_what_to_do(
@@ -26,7 +27,7 @@ def test_ray_that_cannot_start_is_one_error_that_says_what_to_do(
         raise AssertionError("there is no cluster")
     import ray
 
-    assert not ray.is_initialized() and not _ray_children()
+    assert not ray.is_initialized() and not ray_children()
 
 
 @pytest.mark.parametrize(("slow", "starts"), [(0, 1), (1, 2), (2, 3), (9, 3)])
@@ -41,10 +42,10 @@ def test_a_start_that_is_too_slow_is_tried_again(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("ray.init", init)
     monkeypatch.setattr("ray.shutdown", lambda: None)
     if slow < 3:
-        _start(address="local", object_store_memory=2**20)
+        start_ray(otherwise="wait", object_store_memory=2**20)
     else:
         with pytest.raises(ClusterError, match="other load"):
-            _start(address="local", object_store_memory=2**20)
+            start_ray(otherwise="wait", object_store_memory=2**20)
     assert calls == ["local"] * starts
 
 
@@ -52,7 +53,7 @@ def test_rays_own_handler_of_sigterm_does_not_stay(monkeypatch: pytest.MonkeyPat
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr("ray.init", lambda **options: signal.signal(signal.SIGTERM, lambda *_: sys.exit(1)))
     try:
-        _start(address="local", object_store_memory=2**20)
+        start_ray(otherwise="wait", object_store_memory=2**20)
         assert signal.getsignal(signal.SIGTERM) is before
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -80,9 +81,9 @@ def test_only_processes_of_ray_are_ended() -> None:
     other = subprocess.Popen([sys.executable, "-c", sleep])
     ours = subprocess.Popen([sys.executable, "-c", sleep, "/lib/ray/raylet"])
     try:
-        found = _ray_children()
+        found = ray_children()
         assert [process.pid for process in found] == [ours.pid]
-        _end(found)
+        end(found)
         assert ours.poll() is not None and other.poll() is None
     finally:
         for process in (other, ours):

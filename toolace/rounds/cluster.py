@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,17 +12,13 @@ from typing import Any
 
 from toolace.config import ClusterConfig
 from toolace.errors import ClusterError, ConfigError
+from toolace.ray_start import first_line, start_ray
 
 MIN_LOGICAL_CPUS = 4
 """A local cluster declares at least this many CPUs: stages that wait for each other must never block each other."""
 _JOB_COPY = "/runtime_resources/working_dir_files/"
 KNOCK_S = 20.0
 """Seconds in which a cluster must answer that is to be joined."""
-START_TRIES = 3
-TOO_SLOW = ("timed out during startup", "Failed to connect to GCS")
-"""Parts of Ray's errors where its processes were not up in time, as on a machine with much other work."""
-END_S = 5.0
-"""Seconds that processes of a failed start have to end by themselves."""
 
 
 @contextmanager
@@ -53,8 +46,8 @@ def cluster(config: ClusterConfig) -> Iterator[None]:
         return
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
     if local:
-        _start(
-            address="local",
+        start_ray(
+            otherwise="join a running cluster by cluster.address",
             num_cpus=config.num_cpus or max(MIN_LOGICAL_CPUS, os.cpu_count() or 1),
             include_dashboard=False,
             object_store_memory=config.object_store_mb * 2**20,
@@ -87,37 +80,6 @@ def is_relative(place: str) -> bool:
     return "://" not in place and not Path(place).is_absolute()
 
 
-def _start(**options: Any) -> None:
-    """Start Ray here. What a start that failed has left running is ended, and one that was too slow is tried again."""
-    import ray
-
-    for tries_left in reversed(range(START_TRIES)):
-        before = {process.pid for process in _ray_children()}
-        on_term = signal.getsignal(signal.SIGTERM)
-        try:
-            ray.init(**options)
-            if threading.current_thread() is threading.main_thread():
-                # Ray puts its own in place, which ends its processes first and then the driver with code 1.
-                signal.signal(signal.SIGTERM, on_term)
-            return
-        except BaseException as error:
-            ray.shutdown()  # does nothing for processes of a start that did not come to its end
-            _end([process for process in _ray_children() if process.pid not in before])
-            if not isinstance(error, Exception):
-                raise
-            if tries_left and any(part in str(error) for part in TOO_SLOW):
-                continue
-            store = options["object_store_memory"] // 2**20
-            raise ClusterError(
-                f"Ray cannot start on this machine: {type(error).__name__}: {_first_line(error)}\n"
-                "Look at the free memory (`toolace doctor`; Ray and its workers take about 1 GiB before any model), at "
-                f"the room in /dev/shm and in /tmp (the object store takes cluster.object_store_mb, {store} MiB), at "
-                "firewalls between ports of 127.0.0.1, and at other load: a busy machine starts Ray too slowly. "
-                "Then run the same command again, or join a running cluster by cluster.address. Ray's own logs are in "
-                "/tmp/ray/session_latest/logs"
-            ) from error
-
-
 def _join(address: str, **options: Any) -> None:
     import ray
 
@@ -128,7 +90,7 @@ def _join(address: str, **options: Any) -> None:
     except Exception as error:  # Ray raises several unrelated types here
         ray.shutdown()
         raise ClusterError(
-            f"cannot join the Ray cluster at {where}: {type(error).__name__}: {_first_line(error)}\n"
+            f"cannot join the Ray cluster at {where}: {type(error).__name__}: {first_line(error)}\n"
             "Check that it runs (`ray status`), that this machine reaches it and has the same versions of Ray and "
             "Python, and its token (RAY_AUTH_TOKEN); leave cluster.address and RAY_ADDRESS unset to start Ray here"
         ) from error
@@ -151,30 +113,3 @@ def knock(where: str, seconds: float) -> None:
             if time.monotonic() > end:
                 raise
             time.sleep(1)
-
-
-def _ray_children() -> list[Any]:
-    """Processes below this one that belong to Ray."""
-    import psutil
-
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            if any("/ray/" in part or part.startswith("ray::") for part in process.cmdline()):
-                found.append(process)
-    return found
-
-
-def _end(processes: list[Any]) -> None:
-    import psutil
-
-    for process in processes:
-        with contextlib.suppress(psutil.Error):
-            process.terminate()
-    for process in psutil.wait_procs(processes, timeout=END_S)[1]:
-        with contextlib.suppress(psutil.Error):
-            process.kill()
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or "no reason given").splitlines()[0]

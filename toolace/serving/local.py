@@ -12,6 +12,7 @@ from typing import Any
 
 from toolace.dashboard import GONE_S, Patience
 from toolace.errors import ServingError
+from toolace.ray_start import start_ray
 from toolace.serving.app import APP_NAME, model_fingerprint, served_version
 from toolace.serving.auth import require_safe, with_environment
 from toolace.serving.config import ServeConfig
@@ -167,23 +168,17 @@ def _start_ray(config: ServeConfig) -> tuple[str, bool]:
         return f"http://{context.dashboard_url}", True
     replicas = config.replicas
     needed = config.ingress_replicas + 2 * replicas.max_replicas * replicas.cpus + 2
-    try:
-        context = ray.init(
-            address="local",
-            num_cpus=max(int(needed), os.cpu_count() or 1),
-            num_gpus=None if replicas.gpus else 0,
-            include_dashboard=True,
-            dashboard_host="127.0.0.1",
-            dashboard_port=_free_port(8265),
-            object_store_memory=200 * 2**20,
-            log_to_driver=False,
-            logging_level=logging.WARNING,
-        )
-    except Exception as error:  # Ray raises bare ones
-        raise ServingError(
-            f"Ray cannot start on this machine: {error}. A machine under heavy load may need another try; RAY_ADDRESS "
-            "names a cluster that runs already"
-        ) from None
+    context = start_ray(
+        otherwise="join a running cluster by RAY_ADDRESS",
+        num_cpus=max(int(needed), os.cpu_count() or 1),
+        num_gpus=None if replicas.gpus else 0,
+        include_dashboard=True,
+        dashboard_host="127.0.0.1",
+        dashboard_port=_free_port(8265),
+        object_store_memory=200 * 2**20,
+        log_to_driver=False,
+        logging_level=logging.WARNING,
+    )
     return f"http://{context.dashboard_url}", False
 
 
