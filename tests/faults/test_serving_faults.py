@@ -131,7 +131,10 @@ def kill(endpoint: Endpoint, load: Load, process_of: Callable[[int], int]) -> No
 
 
 def engine_of(replica: int) -> int:
-    (engine,) = (pid for pid in processes_under(replica) if psutil.Process(pid).cmdline()[0] == "VLLM::EngineCore")
+    """The engine's process: the only one of vLLM's below a replica on a CPU. The library's own has a worker's too."""
+    titles = {pid: psutil.Process(pid).cmdline()[0] for pid in processes_under(replica)}
+    (engine,) = (pid for pid, title in titles.items() if title.startswith("VLLM::"))
+    assert titles[engine] == "VLLM::EngineCore"
     return engine
 
 

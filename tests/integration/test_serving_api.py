@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -494,13 +493,6 @@ def test_no_chat_request_makes_the_server_fail(endpoint: Endpoint, body: Any) ->
 def test_no_other_request_makes_the_server_fail(endpoint: Endpoint, path: str, body: Any) -> None:
     # A completion without a limit writes to the end of the context.
     check_answered(endpoint, path, {"max_tokens": 3, **body} if "complet" in path else body)
-
-
-def test_a_replica_on_a_cpu_starts_one_process(endpoint: Endpoint) -> None:
-    """The engine's; the library's own replica would start the model's worker beside it."""
-    for pid in endpoint.replicas().values():
-        titles = [child.cmdline()[0] for child in psutil.Process(pid).children(recursive=True)]
-        assert [title for title in titles if title.startswith("VLLM::")] == ["VLLM::EngineCore"], titles
 
 
 def test_no_engine_died_of_what_was_sent(endpoint: Endpoint, first_replicas: dict[str, int]) -> None:

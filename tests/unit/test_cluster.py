@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -47,6 +48,27 @@ def test_a_start_that_is_too_slow_is_tried_again(monkeypatch: pytest.MonkeyPatch
         with pytest.raises(ClusterError, match="other load"):
             start_ray(otherwise="wait", object_store_memory=2**20)
     assert calls == ["local"] * starts
+
+
+def test_an_endpoint_starts_ray_again_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    from toolace.serving.config import load_serve_config
+    from toolace.serving.local import _start_ray
+
+    calls: list[dict[str, object]] = []
+
+    def init(**options: object) -> SimpleNamespace:
+        calls.append(options)
+        if len(calls) == 1:
+            raise Exception("The current node timed out during startup. This could happen because ...")
+        return SimpleNamespace(dashboard_url="127.0.0.1:1")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for name in ("RAY_BACKEND_LOG_LEVEL", "RAY_SERVE_LOG_TO_STDERR"):
+        monkeypatch.setenv(name, "0")  # which it would set, and which ends with the test
+    monkeypatch.setattr("ray.init", init)
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    assert _start_ray(load_serve_config(None, [])) == ("http://127.0.0.1:1", False)
+    assert len(calls) == 2 and calls[0] == {**calls[1], "dashboard_port": calls[0]["dashboard_port"]}
 
 
 def test_rays_own_handler_of_sigterm_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
