@@ -45,6 +45,10 @@ class ClusterProblem(Exception):
     """What cannot be done, and the way out."""
 
 
+class HeadEnded(ClusterProblem):
+    """The head has ended, so that no other node can be up."""
+
+
 @dataclass(frozen=True)
 class Node:
     """A node: the process of `ray start --block`, its start (seconds since 1970), and the value of `MARK`."""
@@ -160,9 +164,17 @@ class LocalCluster:
         self.token_path.touch(mode=0o600)
         self.token_path.write_text(secrets.token_hex(32), encoding="ascii")
         try:
-            self._until_up(lambda: self._start_head(env))
-            for number in range(workers):
-                self.add(f"worker-{number + 1}", cpus, env, gpus=gpus)
+            for tries_left in reversed(range(TRIES)):
+                try:
+                    self._until_up(lambda: self._start_head(env))
+                    for number in range(workers):
+                        self.add(f"worker-{number + 1}", cpus, env, gpus=gpus)
+                    self._need_head()
+                    break
+                except HeadEnded:
+                    if not tries_left:
+                        raise
+                    self._end_nodes()
         except BaseException:
             said = self._said()
             self.down(keep_logs=True)
@@ -209,9 +221,7 @@ class LocalCluster:
                     "the cluster's place"
                 )
             return []
-        for node in reversed(self.nodes):
-            node.end()
-        self.nodes = []
+        self._end_nodes()
         if keep_logs:
             (self.place / "state.json").unlink(missing_ok=True)
             return []
@@ -225,6 +235,11 @@ class LocalCluster:
         if not left:
             self.place.rmdir()
         return left
+
+    def _end_nodes(self) -> None:
+        for node in reversed(self.nodes):
+            node.end()
+        self.nodes = []
 
     def note(self, *names: str) -> None:
         """Names of files or directories that belong to the cluster, and go with it."""
@@ -276,13 +291,25 @@ class LocalCluster:
             while node.running():
                 if node.mark in self.known():
                     return
+                self._need_head()
                 if time.monotonic() > end:
                     raise ClusterProblem(f"{node.name} is not up after {START_S:g} s. Logs are in {self.place}")
                 time.sleep(0.5)
+            if node is not self.nodes[0]:
+                self._need_head()
             if not tries_left:
                 raise ClusterProblem(f"{node.name} ended at its start. Its log is above; {self.place} has more")
             node.kill()  # what `ray start` left behind
             self.nodes.pop()
+
+    def _need_head(self) -> None:
+        """Raises `HeadEnded`.
+
+        On a busy machine a head ends when it is known already: Ray's client server gives it 30 s, counted from before
+        its dashboard starts.
+        """
+        if not self.nodes[0].running():
+            raise HeadEnded(f"the head ended while {self.nodes[-1].name} was started. Logs are in {self.place}")
 
     def _start_head(self, env: dict[str, str] | None) -> None:
         names = ("gcs", "dashboard", "client", "agent")

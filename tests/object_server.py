@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,6 +80,12 @@ class ObjectServer:
     def left(self) -> int:
         """Failures that nobody has met yet."""
         return self._left
+
+    def wait_for(self, requests: int, most_s: float = 60.0) -> None:
+        """Until so many requests are `seen`: on a busy machine a client may give one up before it is read here."""
+        end = time.monotonic() + most_s
+        while len(self.seen) < requests and time.monotonic() < end:
+            time.sleep(0.05)
 
     def start(self) -> None:
         threading.Thread(target=self._server.serve_forever, name="object-server", daemon=True).start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -14,7 +14,7 @@ from cluster_runs import ROOT, call
 
 sys.path.insert(0, str(ROOT / "cluster"))
 
-from local_cluster import LONGEST_DIR, MADE, MARK, LocalCluster, Node, free_ports
+from local_cluster import LONGEST_DIR, MADE, MARK, TRIES, HeadEnded, LocalCluster, Node, free_ports
 
 SLEEP = "import subprocess, sys, time; subprocess.Popen(['sleep', '600']); time.sleep(600)"
 
@@ -122,3 +122,35 @@ def test_state_is_kept(tmp_path: Path, node: Node) -> None:
     assert "is up already" in call(["cluster/local.sh", "up"], env, code=1)
     call(["cluster/local.sh", "down"], env)
     assert not LocalCluster(tmp_path).nodes and not node.running() and not tmp_path.exists()
+
+
+class Frail(LocalCluster):
+    """Nodes that are processes without Ray; the first `lost` heads end when the second worker starts."""
+
+    lost = 0
+
+    def _start(self, name: str, options: Sequence[str], agent_port: int, env: dict[str, str] | None) -> None:
+        process = subprocess.Popen(["sleep", "600"], start_new_session=True)
+        self.nodes.append(Node(name, process.pid, psutil.Process(process.pid).create_time(), f"mark of {name}"))
+        if name == "worker-2" and self.lost:
+            self.lost -= 1
+            self.nodes[0].kill()
+
+    def known(self) -> set[str]:
+        return {node.mark for node in self.nodes} if self.nodes[0].running() else set()
+
+
+def test_a_head_that_ends_while_workers_start_is_started_again_with_all_nodes(short: Path) -> None:
+    """On a busy machine Ray ends a head that is up: without one no worker would ever be."""
+    cluster = Frail(short / "c")
+    cluster.lost = 2
+    cluster.up(2, 2)
+    assert [node.name for node in cluster.nodes if node.running()] == ["head", "worker-1", "worker-2"]
+    cluster.nodes[0].kill()
+    with pytest.raises(HeadEnded, match="while worker-3 was started"):
+        cluster.add("worker-3", 2)
+    cluster.down()
+    cluster.lost = 100
+    with pytest.raises(HeadEnded, match="while worker-2 was started"):
+        cluster.up(2, 2)
+    assert cluster.lost == 100 - TRIES and not cluster.nodes

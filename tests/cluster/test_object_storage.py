@@ -115,6 +115,7 @@ def test_a_server_that_never_answers_ends_in_an_error(
     asked = len(object_server.seen)
     with object_server.silent(), pytest.raises(StorageError, match=rf"cannot {doing} s3://.*Timeout.*same command"):
         works[doing]()
+    object_server.wait_for(asked + filesystems.ATTEMPTS)
     assert len(object_server.seen) - asked == filesystems.ATTEMPTS, "three requests, and no second try"
 
 
