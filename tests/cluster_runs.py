@@ -21,6 +21,7 @@ SMALL = (
     "data.train.rows=64",
     "data.dev={type: synthetic, rows: 12, seed: 2}",
     "data.test={type: synthetic, rows: 16, seed: 3}",
+    "engine.kv_cache_gib=0.2",
     "rollout.shard_rows=16",
     "rollout.rows_in_flight=32",
     "probe.k=4",
@@ -37,6 +38,7 @@ EVOLUTION = (
     "data.train.rows=48",
     "data.dev={type: synthetic, rows: 8, seed: 2}",
     "data.test={type: synthetic, rows: 16, seed: 3, profile: documented}",
+    "engine.kv_cache_gib=0.2",
     "evaluate.splits=[test]",
     "evolve.tools_tokens=48",
     "train.epochs=0.3",
@@ -52,6 +54,7 @@ settings:
   data.train.rows: 96
   data.dev.rows: 16
   data.test.rows: 24
+  engine.kv_cache_gib: 0.2
   rollout.shard_rows: 32
   rounds: {{bootstrap_rows: 24, max_rounds: 1, plain_sft: false}}
   evaluate.fixed_rounds: [1]

@@ -86,12 +86,13 @@ def environment(**more: str) -> dict[str, str]:
 def running_endpoint(*arguments: str, env: dict[str, str] | None = None) -> Iterator[Endpoint]:
     """`toolace serve ARGUMENTS` until the block ends. Fails with what it said when it does not become ready."""
     port = free_port()
-    command = [str(TOOLACE), "serve", "--port", str(port), "--set", "model.max_model_len=1024"]
+    small = ("model.max_model_len=1024", "engine.kv_cache_gib=0.2", "replicas.drain_s=20")
+    command = [str(TOOLACE), "serve", "--port", str(port), *(part for one in small for part in ("--set", one))]
     with tempfile.TemporaryDirectory(prefix="toolace-serving-") as folder:
         log = Path(folder) / "serve.log"
         with log.open("wb") as out:
             process = subprocess.Popen(
-                [*command, "--set", "replicas.drain_s=20", *arguments],
+                [*command, *arguments],
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 env=environment(**(env or {})),

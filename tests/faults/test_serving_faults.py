@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class Load:
     def __init__(self, endpoint: Endpoint, clients: int, key: str = "none", **body: Any) -> None:
         self.answers: list[dict[str, Any]] = []
         self.failures: list[str] = []
-        self._stop = threading.Event()
+        self._stop, self._pause_s = threading.Event(), 0.0
         self._url, self._key = f"{endpoint.url}/v1/chat/completions", key
         bodies = [{**body_of(sample), **body} for sample in demo_samples(24)]
         shares = [bodies[number::clients] for number in range(clients)]
@@ -64,6 +65,7 @@ class Load:
                     self._keep(client.post(self._url, json=body))
                 except (httpx.HTTPError, ValueError, LookupError) as error:
                     self.failures.append(f"{type(error).__name__}: {error}")
+                self._stop.wait(self._pause_s)
 
     def _keep(self, response: httpx.Response) -> None:
         if response.status_code != 200:
@@ -88,6 +90,15 @@ class Load:
         """Wait for `n` more answers."""
         wanted = len(self.answers) + n
         eventually(lambda: len(self.answers) >= wanted or bool(self.failures), 180, f"{n} more answers")
+
+    @contextmanager
+    def eased(self) -> Iterator[None]:
+        """Each client rests a second between its requests: a model that starts meanwhile needs the processor too."""
+        self._pause_s = 1.0
+        try:
+            yield
+        finally:
+            self._pause_s = 0.0
 
     def __enter__(self) -> Load:
         for thread in self._threads:
@@ -122,8 +133,10 @@ def kill(endpoint: Endpoint, load: Load, process_of: Callable[[int], int]) -> No
     for victim, pid in endpoint.replicas().items():
         started = processes_under(pid)
         os.kill(process_of(pid), signal.SIGKILL)
-        eventually(lambda gone=victim: len(endpoint.replicas().keys() - {gone}) == 2, 240, "a new replica")
-        eventually(lambda ones=started: not ones & set(parents()), 60, "the end of what it had started")
+        load.more(12)
+        with load.eased():
+            eventually(lambda gone=victim: len(endpoint.replicas().keys() - {gone}) == 2, 240, "a new replica")
+            eventually(lambda ones=started: not ones & set(parents()), 60, "the end of what it had started")
         load.more(12)
         if endpoint.metric("toolace_replica_retries_total") > retries:
             return
@@ -195,14 +208,16 @@ def test_a_promotion_under_load_loses_and_mixes_nothing(
     with Load(guarded, 3, key, max_tokens=60) as load:
         load.more(6)
         old = now(guarded, key)
-        promoted = guarded.cli("promote", str(with_other_weights(tiny_base, tmp_path / "other")))
+        with load.eased():
+            promoted = guarded.cli("promote", str(with_other_weights(tiny_base, tmp_path / "other")))
         assert promoted.returncode == 0, promoted.stderr
         new = promoted.stdout.split()[-1]
         assert new != old and new.startswith("tiny_base/other@") and {now(guarded, key) for _ in range(8)} == {new}
         load.more(6)
         again = guarded.cli("promote", str(tmp_path / "other"))
         assert again.returncode == 1 and f"serves {new} already" in again.stderr
-        back = guarded.cli("rollback")
+        with load.eased():
+            back = guarded.cli("rollback")
         assert back.returncode == 0 and back.stdout.split()[-1] == old, back.stderr
         assert {now(guarded, key) for _ in range(8)} == {old}
         load.more(6)

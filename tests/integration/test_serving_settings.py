@@ -6,6 +6,8 @@ import asyncio
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from serving_endpoint import ask, body_of, calls_of, demo_samples, running_endpoint, told
@@ -56,3 +58,29 @@ def test_a_replica_does_not_start_on_files_that_were_changed(tmp_path: Path, tin
         config.write(" ")
     with pytest.raises(ServingError, match=r"the files of .*/model have changed since \S+@\w+ was put in place"):
         asyncio.run(server.start())
+
+
+@pytest.mark.parametrize(
+    ("source", "prepared"), [("/models/own", False), ("owner/model", False), ("s3://bucket/model", True)]
+)
+def test_nodes_are_prepared_only_for_what_must_be_downloaded(
+    source: str, prepared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
+
+    from toolace.serving.engine import TokenizingEngine
+
+    async def start(self: Any) -> None:
+        started.append(self.llm_config.get_or_create_callback().ctx.run_init_node)
+
+    started: list[bool] = []
+    monkeypatch.setattr(VLLMEngine, "start", start)
+    engine = object.__new__(TokenizingEngine)
+    context = SimpleNamespace(run_init_node=True)
+    engine.llm_config = SimpleNamespace(
+        model_loading_config=SimpleNamespace(model_source=source),
+        get_or_create_callback=lambda: SimpleNamespace(ctx=context),
+    )
+    engine._oai_serving_tokenization = "there"
+    asyncio.run(engine.start())
+    assert started == [prepared]
