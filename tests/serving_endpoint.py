@@ -51,7 +51,7 @@ class Endpoint:
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric's samples that have these labels, from `/metrics`; 0 where there is none yet."""
-        text = httpx.get(f"{self.url}/metrics", timeout=30).text
+        text = httpx.get(f"{self.url}/metrics", timeout=120).text
         return sum(
             sample.value
             for family in text_string_to_metric_families(text)
@@ -61,7 +61,7 @@ class Endpoint:
 
     def application(self) -> dict[str, Any]:
         """The application as Serve's own API tells of it."""
-        details = httpx.get(f"{self.dashboard}/api/serve/applications/", timeout=30).json()
+        details = httpx.get(f"{self.dashboard}/api/serve/applications/", timeout=120).json()
         found: dict[str, Any] = details["applications"][APP]
         return found
 

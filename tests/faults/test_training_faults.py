@@ -101,7 +101,7 @@ def test_a_killed_driver_continues_on_the_next_run(
     first.kill()
     first.wait()
     assert not (tmp_path / "out" / "result.json").exists()
-    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=240)
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=480)
     assert_same(spec, undisturbed)
 
 
