@@ -27,7 +27,7 @@ import psutil
 
 START_S = 240.0
 """A cluster is up within half a minute; a busy machine may take many times that."""
-TRIES = 4
+TRIES = 6
 """Starts of a node that ends at its start."""
 END_S = 20.0
 """Seconds that a node's processes have to end by themselves."""

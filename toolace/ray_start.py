@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
+from itertools import count
 from typing import Any
 
 from toolace.errors import ClusterError
 
 START_TRIES = 3
+BUSY_TRIES = 8
+"""Starts on a machine that has more to do than cores: Ray gives its processes 30 s, whatever there is to wait for."""
 TOO_SLOW = ("timed out during startup", "Failed to connect to GCS")
 """Parts of Ray's errors where its processes were not up in time, as on a machine with much other work."""
 END_S = 5.0
@@ -23,7 +27,7 @@ def start_ray(*, otherwise: str, **options: Any) -> Any:
     """
     import ray
 
-    for tries_left in reversed(range(START_TRIES)):
+    for tried in count(1):
         before = {process.pid for process in ray_children()}
         on_term = signal.getsignal(signal.SIGTERM)
         try:
@@ -37,7 +41,7 @@ def start_ray(*, otherwise: str, **options: Any) -> Any:
             end([process for process in ray_children() if process.pid not in before])
             if not isinstance(error, Exception):
                 raise
-            if tries_left and any(part in str(error) for part in TOO_SLOW):
+            if any(part in str(error) for part in TOO_SLOW) and tried < _tries():
                 continue
             store = options["object_store_memory"] // 2**20
             raise ClusterError(
@@ -47,6 +51,11 @@ def start_ray(*, otherwise: str, **options: Any) -> Any:
                 "127.0.0.1, and at other load: a busy machine starts Ray too slowly. Then run the same command again, "
                 f"or {otherwise}. Ray's own logs are in /tmp/ray/session_latest/logs"
             ) from error
+
+
+def _tries() -> int:
+    busy = os.getloadavg()[0] > (os.cpu_count() or 1)
+    return BUSY_TRIES if busy else START_TRIES
 
 
 def ray_children() -> list[Any]:

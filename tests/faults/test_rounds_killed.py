@@ -24,21 +24,21 @@ def command(root: Path) -> list[str]:
 
 def kill_when(root: Path, ready: str) -> None:
     """Start the driver and SIGKILL it once a file is in the run directory."""
-    process = subprocess.Popen(
-        command(root), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    deadline = time.monotonic() + 300
+    with (root / "driver.log").open("ab") as log:
+        process = subprocess.Popen(command(root), cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+    deadline = time.monotonic() + 600
     while process.poll() is None and not (root / "demo" / ready).exists():
         assert time.monotonic() < deadline, f"{ready} did not appear"
         time.sleep(0.02)
-    assert process.poll() is None, f"the driver ended before {ready} appeared"
+    said = (root / "driver.log").read_text()
+    assert process.poll() is None, f"the driver ended before {ready} appeared:\n{said[-3000:]}"
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
 
 
 @pytest.mark.late(5)
 @pytest.mark.engine
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_killed_driver_goes_on_to_the_same_model(reference: Any, tmp_path: Path) -> None:
     """What is before the training is the undisturbed run's own."""
     run = Path(shutil.copytree(reference.at(""), tmp_path / "demo"))
