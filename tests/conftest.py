@@ -22,6 +22,7 @@ os.environ.update(
     TOKENIZERS_PARALLELISM="false",
     DS_ACCELERATOR="cpu",
     RAY_worker_niceness="0",  # 15 where nothing is said, and then other tests' processes come first
+    RAY_worker_register_timeout_seconds="600",  # 60; sixteen workers that start at once on a busy machine take longer
 )
 
 import pytest
