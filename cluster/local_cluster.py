@@ -37,6 +37,8 @@ STORE_MB = 100
 """Object store of a node, MiB."""
 MARK = "TOOLACE_CLUSTER_NODE"
 """Environment variable that all processes of a node inherit, and are known by."""
+ENDING = "ending"
+"""File that `down` puts beside the others before it ends nodes: an `up` in another terminal starts none any more."""
 MADE = ".toolace-cluster"
 """File by which a directory is known as a cluster's: the names in it of all that `up` made, a line each."""
 
@@ -177,6 +179,7 @@ class LocalCluster:
                     self._end_nodes()
         except BaseException:
             said = self._said()
+            self._end_nodes()
             self.down(keep_logs=True)
             if said:
                 print(said, file=sys.stderr)
@@ -221,9 +224,12 @@ class LocalCluster:
                     "the cluster's place"
                 )
             return []
+        self.note(ENDING)
+        (self.place / ENDING).touch()
         self._end_nodes()
         if keep_logs:
             (self.place / "state.json").unlink(missing_ok=True)
+            (self.place / ENDING).unlink(missing_ok=True)
             return []
         for name in reversed(self._made()):  # the marker last: what is cut off here can be done again
             path = self.place / name
@@ -255,6 +261,7 @@ class LocalCluster:
         return f"files that are not its own ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
 
     def _start(self, name: str, options: Sequence[str], agent_port: int, env: dict[str, str] | None) -> None:
+        self._check_wanted(name)
         mark = f"{name}-{secrets.token_hex(8)}"
         # A directory for each node, as on machines of their own: they unpack jobs' files over each other's otherwise.
         temp = self.place / f"n{len(self.nodes)}"
@@ -278,6 +285,11 @@ class LocalCluster:
         self.nodes.append(Node(name, process.pid, psutil.Process(process.pid).create_time(), mark))
         state: dict[str, Any] = {"ports": self.ports, "nodes": [asdict(node) for node in self.nodes]}
         (self.place / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
+
+    def _check_wanted(self, name: str) -> None:
+        """Raises `ClusterProblem` where `down` is at work on the cluster, or was."""
+        if (self.place / ENDING).exists() or not (self.place / MADE).exists():
+            raise ClusterProblem(f"`cluster/local.sh down` ended the cluster in {self.place} before {name} was started")
 
     def _until_up(self, start: Callable[[], None]) -> None:
         """Start a node and wait until the head knows it; start it again where it ends before.

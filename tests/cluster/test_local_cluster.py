@@ -14,7 +14,7 @@ from cluster_runs import ROOT, call
 
 sys.path.insert(0, str(ROOT / "cluster"))
 
-from local_cluster import LONGEST_DIR, MADE, MARK, TRIES, HeadEnded, LocalCluster, Node, free_ports
+from local_cluster import LONGEST_DIR, MADE, MARK, TRIES, ClusterProblem, HeadEnded, LocalCluster, Node, free_ports
 
 SLEEP = "import subprocess, sys, time; subprocess.Popen(['sleep', '600']); time.sleep(600)"
 
@@ -130,6 +130,7 @@ class Frail(LocalCluster):
     lost = 0
 
     def _start(self, name: str, options: Sequence[str], agent_port: int, env: dict[str, str] | None) -> None:
+        self._check_wanted(name)
         process = subprocess.Popen(["sleep", "600"], start_new_session=True)
         self.nodes.append(Node(name, process.pid, psutil.Process(process.pid).create_time(), f"mark of {name}"))
         if name == "worker-2" and self.lost:
@@ -154,3 +155,21 @@ def test_a_head_that_ends_while_workers_start_is_started_again_with_all_nodes(sh
     with pytest.raises(HeadEnded, match="while worker-2 was started"):
         cluster.up(2, 2)
     assert cluster.lost == 100 - TRIES and not cluster.nodes
+
+
+def test_down_in_another_terminal_ends_an_up_that_waits(short: Path) -> None:
+    """Nodes that end then are not started again."""
+
+    class Waiting(Frail):
+        def known(self) -> set[str]:
+            if len(self.nodes) > 1:
+                other = LocalCluster(self.place)
+                other.nodes = self.nodes[:1]  # it has read the state before the worker was there
+                other.down()
+            return super().known()
+
+    cluster = Waiting(short / "c")
+    with pytest.raises(ClusterProblem, match=r"down` ended the cluster in \S+ before \S+ was started"):
+        cluster.up(2, 2)
+    assert not cluster.nodes and not cluster.place.exists()
+    assert not [process for process in psutil.Process().children() if process.status() != psutil.STATUS_ZOMBIE]
