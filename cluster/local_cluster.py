@@ -200,10 +200,9 @@ class LocalCluster:
 
     def alive(self) -> list[dict[str, Any]]:
         """The nodes that the head knows as alive, as its API tells them; none where it does not answer yet."""
-        token = self.token_path.read_text(encoding="ascii")
         request = urllib.request.Request(f"{self.dashboard}/api/v0/nodes?limit=1000")
-        request.add_header("Authorization", f"Bearer {token}")
         try:
+            request.add_header("Authorization", f"Bearer {self.token_path.read_text(encoding='ascii')}")
             with urllib.request.urlopen(request, timeout=10) as answer:
                 nodes = json.load(answer)["data"]["result"]["result"]
         except (OSError, ValueError, KeyError, TypeError):
@@ -303,7 +302,9 @@ class LocalCluster:
             while node.running():
                 if node.mark in self.known():
                     return
-                self._need_head()
+                self._check_wanted(node.name)
+                if node is not self.nodes[0]:
+                    self._need_head()
                 if time.monotonic() > end:
                     raise ClusterProblem(f"{node.name} is not up after {START_S:g} s. Logs are in {self.place}")
                 time.sleep(0.5)

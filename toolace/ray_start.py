@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import threading
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
@@ -20,28 +21,27 @@ END_S = 5.0
 """Seconds that processes of a failed start have to end by themselves."""
 
 
-def start_ray(*, otherwise: str, **options: Any) -> Any:
+def start_ray(*, otherwise: str, ended: Callable[[], bool] = lambda: False, **options: Any) -> Any:
     """`ray.init` of a local Ray with these options; what it returns. `otherwise`: what to do where none can start.
 
-    What a start that failed has left running is ended, and one that was too slow is tried again. Raises `ClusterError`.
+    What a start that failed has left running is ended, and one that was too slow is tried again, unless `ended` says
+    that nobody waits for it any more. Raises `ClusterError`.
     """
     import ray
 
+    on_term = signal.getsignal(signal.SIGTERM)
+    tries = START_TRIES
     for tried in count(1):
         before = {process.pid for process in ray_children()}
-        on_term = signal.getsignal(signal.SIGTERM)
+        tries = max(tries, _tries())  # the load falls again while a start waits for its limit
         try:
-            context = ray.init(address="local", **options)
-            if threading.current_thread() is threading.main_thread():
-                # Ray puts its own in place, which ends its processes first and then the driver with code 1.
-                signal.signal(signal.SIGTERM, on_term)
-            return context
+            return ray.init(address="local", **options)
         except BaseException as error:
             ray.shutdown()  # does nothing for processes of a start that did not come to its end
             end([process for process in ray_children() if process.pid not in before])
             if not isinstance(error, Exception):
                 raise
-            if any(part in str(error) for part in TOO_SLOW) and tried < _tries():
+            if any(part in str(error) for part in TOO_SLOW) and tried < tries and not ended():
                 continue
             store = options["object_store_memory"] // 2**20
             raise ClusterError(
@@ -51,10 +51,17 @@ def start_ray(*, otherwise: str, **options: Any) -> Any:
                 "127.0.0.1, and at other load: a busy machine starts Ray too slowly. Then run the same command again, "
                 f"or {otherwise}. Ray's own logs are in /tmp/ray/session_latest/logs"
             ) from error
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                # Ray puts its own in place, which ends its processes first and then the driver with code 1.
+                signal.signal(signal.SIGTERM, on_term)
 
 
 def _tries() -> int:
-    busy = os.getloadavg()[0] > (os.cpu_count() or 1)
+    try:
+        busy = os.getloadavg()[0] > len(os.sched_getaffinity(0))
+    except (OSError, AttributeError):  # a system that does not tell
+        busy = False
     return BUSY_TRIES if busy else START_TRIES
 
 

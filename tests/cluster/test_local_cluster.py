@@ -125,9 +125,10 @@ def test_state_is_kept(tmp_path: Path, node: Node) -> None:
 
 
 class Frail(LocalCluster):
-    """Nodes that are processes without Ray; the first `lost` heads end when the second worker starts."""
+    """Nodes that are processes without Ray; the first `lost` heads end when the second worker starts, the first `late`
+    ones when it is known."""
 
-    lost = 0
+    lost = late = 0
 
     def _start(self, name: str, options: Sequence[str], agent_port: int, env: dict[str, str] | None) -> None:
         self._check_wanted(name)
@@ -138,14 +139,25 @@ class Frail(LocalCluster):
             self.nodes[0].kill()
 
     def known(self) -> set[str]:
-        return {node.mark for node in self.nodes} if self.nodes[0].running() else set()
+        marks = {node.mark for node in self.nodes} if self.nodes[0].running() else set()
+        if "mark of worker-2" in marks and self.late:
+            self.late -= 1
+            self.nodes[0].kill()
+        return marks
+
+
+def alive() -> list[psutil.Process]:
+    """Living processes that this one has started."""
+    return [process for process in psutil.Process().children() if process.status() != psutil.STATUS_ZOMBIE]
 
 
 def test_a_head_that_ends_while_workers_start_is_started_again_with_all_nodes(short: Path) -> None:
     """On a busy machine Ray ends a head that is up: without one no worker would ever be."""
+    before = len(alive())
     cluster = Frail(short / "c")
-    cluster.lost = 2
+    cluster.lost = cluster.late = 2
     cluster.up(2, 2)
+    assert len(alive()) == before + 3, "nothing is left of the clusters whose head ended"
     assert [node.name for node in cluster.nodes if node.running()] == ["head", "worker-1", "worker-2"]
     cluster.nodes[0].kill()
     with pytest.raises(HeadEnded, match="while worker-3 was started"):
@@ -154,7 +166,7 @@ def test_a_head_that_ends_while_workers_start_is_started_again_with_all_nodes(sh
     cluster.lost = 100
     with pytest.raises(HeadEnded, match="while worker-2 was started"):
         cluster.up(2, 2)
-    assert cluster.lost == 100 - TRIES and not cluster.nodes
+    assert cluster.lost == 100 - TRIES and not cluster.nodes and len(alive()) == before
 
 
 def test_down_in_another_terminal_ends_an_up_that_waits(short: Path) -> None:
@@ -168,8 +180,9 @@ def test_down_in_another_terminal_ends_an_up_that_waits(short: Path) -> None:
                 other.down()
             return super().known()
 
+    before = len(alive())
     cluster = Waiting(short / "c")
     with pytest.raises(ClusterProblem, match=r"down` ended the cluster in \S+ before \S+ was started"):
         cluster.up(2, 2)
     assert not cluster.nodes and not cluster.place.exists()
-    assert not [process for process in psutil.Process().children() if process.status() != psutil.STATUS_ZOMBIE]
+    assert len(alive()) == before

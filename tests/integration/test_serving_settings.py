@@ -61,7 +61,14 @@ def test_a_replica_does_not_start_on_files_that_were_changed(tmp_path: Path, tin
 
 
 @pytest.mark.parametrize(
-    ("source", "prepared"), [("/models/own", False), ("owner/model", False), ("s3://bucket/model", True)]
+    ("source", "prepared"),
+    [
+        ("/models/own", False),
+        ("owner/model", False),
+        ("s3://b/model", True),
+        ("gs://b/m", True),
+        ("abfss://b@a", True),
+    ],
 )
 def test_nodes_are_prepared_only_for_what_must_be_downloaded(
     source: str, prepared: bool, monkeypatch: pytest.MonkeyPatch

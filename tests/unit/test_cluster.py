@@ -56,6 +56,22 @@ def test_a_start_that_is_too_slow_is_tried_again(
     assert calls == ["local"] * starts
 
 
+def test_a_start_that_nobody_waits_for_any_more_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And whatever came of it, the handler of SIGTERM is the one that was there."""
+    calls: list[object] = []
+
+    def init(**options: object) -> None:
+        calls.append(signal.signal(signal.SIGTERM, lambda *_: None))
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr("ray.init", init)
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(ClusterError):
+        start_ray(otherwise="wait", ended=lambda: len(calls) == 2, object_store_memory=2**20)
+    assert calls == [before] * 2 and signal.getsignal(signal.SIGTERM) == before
+
+
 def test_an_endpoint_starts_ray_again_too(monkeypatch: pytest.MonkeyPatch) -> None:
     from toolace.serving.config import load_serve_config
     from toolace.serving.local import _start_ray

@@ -41,8 +41,8 @@ class TokenizingEngine(VLLMEngine):  # type: ignore[misc]  # the library is unty
     async def start(self) -> None:
         """Start the engine and its routes.
 
-        Ray prepares a replica's nodes first, each in a process that imports vLLM for it: this is a sixth of a start on
-        two cores, and does nothing for a directory or a name on the hub, which vLLM finds by itself.
+        Ray prepares a replica's nodes first, each in a process that imports vLLM for it: this is an eighth of a start
+        on two cores, and does nothing for a directory or a name on the hub, which vLLM finds by itself.
         """
         source = self.llm_config.model_loading_config.model_source
         if isinstance(source, str) and "://" not in source:

@@ -41,7 +41,7 @@ def serve_forever(config: ServeConfig, *, say: Callable[[str], None], stop: thre
         _check_port(config)
     if stop is None:
         _on_signals(ended, hurry)
-    dashboard, joined = _start_ray(config)
+    dashboard, joined = _start_ray(config, ended.is_set)
     if stop is None:
         _on_signals(ended, hurry)  # Ray has put its own in place
     try:
@@ -151,7 +151,7 @@ def _free_port(first: int) -> int:
     raise ServingError("no free port on 127.0.0.1")
 
 
-def _start_ray(config: ServeConfig) -> tuple[str, bool]:
+def _start_ray(config: ServeConfig, ended: Callable[[], bool] = lambda: False) -> tuple[str, bool]:
     """Start or join Ray; the dashboard's address and whether it was there before."""
     import logging
 
@@ -170,6 +170,7 @@ def _start_ray(config: ServeConfig) -> tuple[str, bool]:
     needed = config.ingress_replicas + 2 * replicas.max_replicas * replicas.cpus + 2
     context = start_ray(
         otherwise="join a running cluster by RAY_ADDRESS",
+        ended=ended,
         num_cpus=max(int(needed), os.cpu_count() or 1),
         num_gpus=None if replicas.gpus else 0,
         include_dashboard=True,
