@@ -91,6 +91,10 @@ def test_an_endpoint_starts_ray_again_too(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("ray.shutdown", lambda: None)
     assert _start_ray(load_serve_config(None, [])) == ("http://127.0.0.1:1", False)
     assert len(calls) == 2 and calls[0] == {**calls[1], "dashboard_port": calls[0]["dashboard_port"]}
+    calls.clear()
+    with pytest.raises(ClusterError):  # Ctrl-C has come while it started
+        _start_ray(load_serve_config(None, []), lambda: True)
+    assert len(calls) == 1
 
 
 def test_rays_own_handler_of_sigterm_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
